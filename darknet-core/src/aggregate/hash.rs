@@ -1,0 +1,31 @@
+use std::hash::BuildHasher;
+
+use darknet_ebpf::{Packet, Version};
+use foldhash::quality::RandomState;
+
+/// The secret that hashes depend on, drawn anew for each telescope: sources are chosen by
+/// attackers, who must not be able to choose where in a table they land.
+#[derive(Clone, Debug, Default)]
+pub struct Seed(RandomState);
+
+impl Seed {
+    /// A new secret.
+    pub fn random() -> Self {
+        Self::default()
+    }
+
+    /// The hash of a packet's source.
+    #[inline]
+    pub(crate) fn source(&self, packet: &Packet) -> u64 {
+        match packet.version {
+            Version::V4 => self.0.hash_one(packet.source_v4()),
+            Version::V6 => self.0.hash_one(packet.source_v6()),
+        }
+    }
+
+    /// The hash of any key.
+    #[inline]
+    pub(crate) fn key(&self, key: impl std::hash::Hash) -> u64 {
+        self.0.hash_one(key)
+    }
+}

@@ -1,0 +1,60 @@
+use darknet_ebpf::PortTable;
+
+use super::{Aggregate, Counts, Observation};
+
+/// Ports in a table.
+const PORTS: usize = 1 << 16;
+
+/// Packets and bytes by port, a table for each [`PortTable`].
+///
+/// Exact; 5.2 MB whatever the traffic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ports(Box<[Counts]>);
+
+impl Ports {
+    /// Packets and bytes of a port.
+    pub fn get(&self, table: PortTable, port: u16) -> Counts {
+        self.0[index(table, port)]
+    }
+
+    /// Every port that packets came to, by table and number.
+    pub fn iter(&self) -> impl Iterator<Item = (PortTable, u16, Counts)> + '_ {
+        let tables = PortTable::ALL.into_iter().zip(self.0.chunks_exact(PORTS));
+        let rows = tables.flat_map(|(table, counts)| {
+            (0..=u16::MAX)
+                .zip(counts)
+                .map(move |(port, &counts)| (table, port, counts))
+        });
+        rows.filter(|(_, _, counts)| counts.packets > 0)
+    }
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self(vec![Counts::default(); PORTS * PortTable::ALL.len()].into())
+    }
+}
+
+#[inline]
+pub(super) fn index(table: PortTable, port: u16) -> usize {
+    table as usize * PORTS + usize::from(port)
+}
+
+impl Aggregate for Ports {
+    #[inline]
+    fn observe(&mut self, observation: &Observation) {
+        for (table, port) in PortTable::of(&observation.packet).into_iter().flatten() {
+            self.0[index(table, port)].add(observation.packet.bytes);
+        }
+    }
+
+    fn merge(&mut self, other: &mut Self) {
+        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
+            *mine += *theirs;
+        }
+    }
+
+    fn reset(&mut self) {
+        self.0.fill(Counts::default());
+    }
+}

@@ -1,0 +1,207 @@
+use super::Seed;
+
+/// One place of a [`Table`]; [`Default`] is a free one.
+pub(super) trait Slot: Copy + Default {
+    type Key: Copy + PartialEq;
+
+    /// What is kept here, or `None` if the place is free.
+    fn key(&self) -> Option<Self::Key>;
+
+    /// A place taken by `key`.
+    fn of(key: Self::Key) -> Self;
+
+    fn hash(key: Self::Key, seed: &Seed) -> u64;
+}
+
+/// An open-addressed hash table with a fixed bound: no allocation per entry, entries in place,
+/// linear probing from a seeded hash, at most three quarters full.
+#[derive(Clone, Debug)]
+pub(super) struct Table<S> {
+    slots: Vec<S>,
+    taken: usize,
+    /// Slots at most: a power of two.
+    bound: usize,
+}
+
+/// Slots of a table that has its first entry.
+const SLOTS_AT_FIRST: usize = 16;
+
+impl<S: Slot> Table<S> {
+    /// An empty table that takes at most `bytes`.
+    pub(super) fn new(bytes: usize) -> Self {
+        let slots = (bytes / size_of::<S>()).max(SLOTS_AT_FIRST);
+        Self {
+            slots: Vec::new(),
+            taken: 0,
+            bound: 1 << slots.ilog2(),
+        }
+    }
+
+    /// The slot where a search for a key with this hash begins, to fetch its memory early.
+    #[inline]
+    pub(super) fn first(&self, hash: u32) -> Option<&S> {
+        self.slots
+            .get(hash as usize & self.slots.len().wrapping_sub(1))
+    }
+
+    /// The slot of a key, taken now if it was not there; `None` if the table is full.
+    #[inline]
+    pub(super) fn entry(&mut self, key: S::Key, hash: u32, seed: &Seed) -> Option<&mut S> {
+        match self.find(key, hash) {
+            Ok(at) => Some(&mut self.slots[at]),
+            Err(free) => self.insert(key, hash, free, seed),
+        }
+    }
+
+    /// Where the key is, or else where it would go (nowhere in a table without slots).
+    #[inline]
+    fn find(&self, key: S::Key, hash: u32) -> Result<usize, usize> {
+        let mask = self.slots.len().wrapping_sub(1);
+        let mut at = hash as usize & mask;
+        while let Some(slot) = self.slots.get(at) {
+            match slot.key() {
+                Some(found) if found == key => return Ok(at),
+                Some(_) => at = (at + 1) & mask,
+                None => break,
+            }
+        }
+        Err(at)
+    }
+
+    #[inline(never)]
+    fn insert(&mut self, key: S::Key, hash: u32, mut free: usize, seed: &Seed) -> Option<&mut S> {
+        if (self.taken + 1) * 4 > self.slots.len() * 3 {
+            if self.slots.len() == self.bound {
+                return None;
+            }
+            self.grow(seed);
+            free = self.find(key, hash).unwrap_or_else(|free| free);
+        }
+        self.taken += 1;
+        self.slots[free] = S::of(key);
+        Some(&mut self.slots[free])
+    }
+
+    fn grow(&mut self, seed: &Seed) {
+        let doubled = (self.slots.len() * 2).clamp(SLOTS_AT_FIRST, self.bound);
+        let old = std::mem::replace(&mut self.slots, vec![S::default(); doubled]);
+        for (key, slot) in old.into_iter().filter_map(|slot| Some((slot.key()?, slot))) {
+            let (Ok(at) | Err(at)) = self.find(key, S::hash(key, seed) as u32);
+            self.slots[at] = slot;
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &S> {
+        self.slots.iter().filter(|slot| slot.key().is_some())
+    }
+
+    /// Adds the entries of `other`: `merge` adds one into ours, `full` has those without room.
+    pub(super) fn merge(
+        &mut self,
+        other: &mut Self,
+        seed: &Seed,
+        merge: impl Fn(&mut S, &S),
+        mut full: impl FnMut(&S),
+    ) {
+        if self.taken == 0 {
+            return std::mem::swap(self, other);
+        }
+        for (key, slot) in other.iter().filter_map(|slot| Some((slot.key()?, slot))) {
+            match self.entry(key, S::hash(key, seed) as u32, seed) {
+                Some(mine) => merge(mine, slot),
+                None => full(slot),
+            }
+        }
+    }
+
+    /// Forgets everything. The memory is given back, so that one flood does not hold it for ever.
+    pub(super) fn reset(&mut self) {
+        self.slots = Vec::new();
+        self.taken = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Copy, Default)]
+    struct Counter {
+        key: u32,
+        count: u32,
+    }
+
+    impl Slot for Counter {
+        type Key = u32;
+
+        fn key(&self) -> Option<u32> {
+            (self.count > 0).then_some(self.key)
+        }
+
+        fn of(key: u32) -> Self {
+            Self { key, count: 0 }
+        }
+
+        fn hash(key: u32, seed: &Seed) -> u64 {
+            seed.key(key)
+        }
+    }
+
+    fn add(table: &mut Table<Counter>, key: u32, seed: &Seed) -> bool {
+        let entry = table.entry(key, Counter::hash(key, seed) as u32, seed);
+        entry.map(|slot| slot.count += 1).is_some()
+    }
+
+    fn contents(table: &Table<Counter>) -> HashMap<u32, u32> {
+        table.iter().map(|slot| (slot.key, slot.count)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn counts_as_a_hash_map_does(
+            keys in prop::collection::vec(0..400u32, 0..2000),
+            split in 0..2000usize,
+        ) {
+            let seed = Seed::random();
+            let (mut one, mut two) = (Table::new(1 << 20), Table::new(1 << 20));
+            let mut expected = HashMap::new();
+            for (at, &key) in keys.iter().enumerate() {
+                let table = if at < split { &mut one } else { &mut two };
+                prop_assert!(add(table, key, &seed));
+                *expected.entry(key).or_insert(0) += 1;
+            }
+            one.merge(&mut two, &seed, |mine, theirs| mine.count += theirs.count, |_| panic!("full"));
+            prop_assert_eq!(contents(&one), expected);
+        }
+    }
+
+    #[test]
+    fn a_full_table_keeps_what_it_has_and_takes_nothing_new() {
+        let seed = Seed::random();
+        let mut table = Table::new(64 * size_of::<Counter>());
+        let taken = (0..1000).filter(|&key| add(&mut table, key, &seed)).count();
+        assert_eq!(taken, 48, "three quarters of 64");
+        assert_eq!(table.taken, 48);
+        assert!(
+            add(&mut table, 0, &seed),
+            "a key that is there is still counted"
+        );
+        assert_eq!(contents(&table)[&0], 2);
+
+        let mut other = Table::new(64 * size_of::<Counter>());
+        assert!(add(&mut other, 0, &seed) && add(&mut other, 5000, &seed));
+        let mut left = Vec::new();
+        table.merge(
+            &mut other,
+            &seed,
+            |mine, theirs| mine.count += theirs.count,
+            |slot| left.push(slot.key),
+        );
+        assert_eq!(contents(&table)[&0], 3);
+        assert_eq!(left, [5000]);
+    }
+}

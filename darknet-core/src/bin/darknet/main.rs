@@ -1,0 +1,65 @@
+//! The `darknet` command line: one file per subcommand.
+#![forbid(unsafe_code)]
+
+mod progress;
+mod replay;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::{Parser, error::ErrorKind};
+
+/// A network telescope: says what every packet to dark address space is, and counts it.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+enum Command {
+    Replay(replay::Arguments),
+}
+
+/// Wrong usage; failures are 1.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let command = match Command::try_parse() {
+        Ok(command) => command,
+        Err(error) => return usage(&error),
+    };
+    let outcome = match command {
+        Command::Replay(arguments) => replay::run(arguments),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::from(match error {
+            darknet_core::Error::Prefix { .. }
+            | darknet_core::Error::HostBits { .. }
+            | darknet_core::Error::Contradiction { .. }
+            | darknet_core::Error::ExcludesNothing { .. }
+            | darknet_core::Error::Setting { .. } => USAGE,
+            _ => 1,
+        })
+    })
+}
+
+/// Says on one line what is wrong with the arguments; help that was asked for goes out whole.
+fn usage(error: &clap::Error) -> ExitCode {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
+        // Nothing is left to do where nobody reads it.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+        return ExitCode::from(USAGE);
+    }
+    let text = error.to_string();
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    eprintln!("{}; darknet help lists what there is", lines.join(" "));
+    ExitCode::from(USAGE)
+}

@@ -1,0 +1,188 @@
+use std::io::{self, Write};
+
+use darknet_core::{
+    Snapshot,
+    rules::{Cell, Class},
+};
+
+/// Prints the tables of a snapshot for people.
+pub(crate) fn print(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
+    match (snapshot.start, snapshot.end) {
+        (Some(start), Some(end)) => write!(out, "{start} to {end}")?,
+        _ => write!(out, "nothing seen")?,
+    }
+    writeln!(out, ", {}", dark(snapshot))?;
+    if snapshot.incomplete {
+        writeln!(out, "INCOMPLETE: a part of the input could not be read")?;
+    }
+    writeln!(out)?;
+    ledger(out, snapshot)?;
+    let total = snapshot.ledger.counted;
+    let classes = snapshot.classes.iter().map(|&(class, counts)| {
+        let hosts = match class {
+            Class::Malformed => "-".into(),
+            _ => optional(snapshot.class_hosts(class)),
+        };
+        let share = share(counts.packets, total);
+        vec![
+            class.name().into(),
+            grouped(counts.packets),
+            share,
+            grouped(counts.bytes),
+            hosts,
+        ]
+    });
+    table(
+        out,
+        &["class", "packets", "share", "bytes", "hosts"],
+        classes,
+    )?;
+    let ports = snapshot.ports.iter().map(|row| {
+        let name = format!("{} {}", row.class, row.port);
+        vec![
+            name,
+            grouped(row.packets),
+            grouped(row.bytes),
+            optional(row.hosts),
+        ]
+    });
+    table(out, &["port", "packets", "bytes", "hosts"], ports)?;
+    let icmp = snapshot.icmp.iter().map(|row| {
+        let name = format!("IPv{} type {} code {}", row.version, row.kind, row.code);
+        vec![name, grouped(row.packets), grouped(row.bytes)]
+    });
+    table(out, &["icmp", "packets", "bytes"], icmp)?;
+    match &snapshot.networks {
+        Some(networks) => {
+            let rows = networks.iter().map(|row| {
+                vec![
+                    row.network.to_string(),
+                    grouped(row.packets),
+                    grouped(row.bytes),
+                ]
+            });
+            table(out, &["network", "packets", "bytes"], rows)?;
+        }
+        None => writeln!(out, "networks: more sources than --memory has room for\n")?,
+    }
+    match &snapshot.sources {
+        Some(sources) => {
+            let rows = sources
+                .iter()
+                .map(|row| vec![row.source.to_string(), grouped(row.packets)]);
+            table(out, &["source", "packets"], rows)?;
+        }
+        None => writeln!(out, "sources: more sources than --memory has room for\n")?,
+    }
+    let tools = snapshot.tools.iter().map(|row| {
+        vec![
+            row.tool.name().into(),
+            grouped(row.packets),
+            optional(row.hosts),
+        ]
+    });
+    table(out, &["tool", "packets", "hosts"], tools)?;
+    let hosts = optional(snapshot.hosts.map(|hosts| hosts.all));
+    writeln!(out, "{hosts} hosts in all")
+}
+
+fn dark(snapshot: &Snapshot) -> String {
+    let list = |prefixes: &[ipnet::IpNet]| {
+        let texts: Vec<String> = prefixes.iter().map(ToString::to_string).collect();
+        texts.join(", ")
+    };
+    let space = &snapshot.dark;
+    let mut text = match space.addresses {
+        Some(addresses) => format!("dark: {} ({addresses} addresses)", list(&space.prefixes)),
+        None => "dark: every destination".into(),
+    };
+    if !space.excluded.is_empty() {
+        text += &format!(" without {}", list(&space.excluded));
+    }
+    text
+}
+
+fn ledger(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
+    let ledger = &snapshot.ledger;
+    let cell = |cell| grouped(ledger.cell(cell));
+    writeln!(
+        out,
+        "ledger  received {} = passed {} + filtered {} + counted {}",
+        grouped(ledger.received),
+        cell(Cell::Passed),
+        cell(Cell::Filtered),
+        grouped(ledger.counted),
+    )?;
+    writeln!(
+        out,
+        "        counted {} = delivered {} + sampled out {} + not requested {} + lost {}",
+        grouped(ledger.counted),
+        cell(Cell::Delivered),
+        cell(Cell::SampledOut),
+        cell(Cell::NotRequested),
+        grouped(ledger.lost()),
+    )?;
+    writeln!(
+        out,
+        "        delivered {} = observed {}; late {}, untimed {}\n",
+        cell(Cell::Delivered),
+        grouped(ledger.observed),
+        grouped(ledger.late),
+        grouped(ledger.untimed),
+    )
+}
+
+/// Prints a table with its first column on the left and the others on the right; none if empty.
+fn table(
+    out: &mut impl Write,
+    header: &[&str],
+    rows: impl Iterator<Item = Vec<String>>,
+) -> io::Result<()> {
+    let mut lines = vec![header.iter().map(ToString::to_string).collect()];
+    lines.extend(rows);
+    if lines.len() == 1 {
+        return Ok(());
+    }
+    let widths: Vec<usize> = (0..header.len())
+        .map(|column| {
+            lines
+                .iter()
+                .map(|line| line[column].len())
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
+    for line in &lines {
+        write!(out, "{:<1$}", line[0], widths[0])?;
+        for (cell, width) in line.iter().zip(&widths).skip(1) {
+            write!(out, "  {cell:>width$}")?;
+        }
+        writeln!(out)?;
+    }
+    writeln!(out)
+}
+
+fn optional(number: Option<u64>) -> String {
+    number.map_or_else(|| "not known".into(), grouped)
+}
+
+/// A number with a comma between each three digits.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a percentage for people")]
+fn share(part: u64, whole: u64) -> String {
+    match whole {
+        0 => "-".into(),
+        whole => format!("{:.1}%", part as f64 * 100.0 / whole as f64),
+    }
+}

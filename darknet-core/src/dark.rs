@@ -1,0 +1,305 @@
+use std::net::IpAddr;
+
+use darknet_ebpf::Version;
+use ipnet::IpNet;
+
+use crate::Error;
+
+/// Which destinations are dark.
+///
+/// Prefixes and exclusions may nest; the longest match wins. Without a prefix every destination
+/// is dark but the excluded ones.
+#[derive(Clone, Debug)]
+pub struct Dark {
+    prefixes: Vec<IpNet>,
+    excluded: Vec<IpNet>,
+    /// The whole address space cut where dark and not dark meet.
+    v4: Ranges,
+    v6: Ranges,
+}
+
+/// Sorted by start: from `start` on, until the next one, destinations are dark or are not.
+/// IPv4 addresses are numbers below 2^32.
+type Ranges = Vec<(u128, bool)>;
+
+impl Dark {
+    /// Every destination is dark.
+    pub fn any() -> Self {
+        Self::new(&[], &[]).expect("no prefix contradicts another")
+    }
+
+    /// Destinations in `prefixes` are dark, but those in `excluded`, the longest match wins.
+    /// No prefix means every destination.
+    ///
+    /// # Errors
+    ///
+    /// A prefix with host bits set, one that is both dark and excluded, an exclusion that lies in
+    /// no dark prefix.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use darknet_core::Dark;
+    ///
+    /// let dark = Dark::new(&["203.0.113.0/24".parse()?], &["203.0.113.1/32".parse()?])?;
+    /// assert!(dark.contains("203.0.113.9".parse()?));
+    /// assert!(!dark.contains("203.0.113.1".parse()?));
+    /// assert_eq!(dark.addresses(), Some(255));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn new(prefixes: &[IpNet], excluded: &[IpNet]) -> Result<Self, Error> {
+        let sorted = |given: &[IpNet]| {
+            if let Some(&prefix) = given.iter().find(|prefix| prefix.trunc() != **prefix) {
+                return Err(Error::HostBits { prefix });
+            }
+            let mut sorted = given.to_vec();
+            sorted.sort_unstable();
+            sorted.dedup();
+            Ok(sorted)
+        };
+        let prefixes = sorted(prefixes)?;
+        let excluded = sorted(excluded)?;
+        if let Some(&prefix) = excluded.iter().find(|prefix| prefixes.contains(prefix)) {
+            return Err(Error::Contradiction { prefix });
+        }
+        let holds = |excluded: &IpNet| prefixes.iter().any(|prefix| prefix.contains(excluded));
+        if !prefixes.is_empty()
+            && let Some(&prefix) = excluded.iter().find(|prefix| !holds(prefix))
+        {
+            return Err(Error::ExcludesNothing { prefix });
+        }
+        let base = prefixes.is_empty();
+        let of = |version: Version| {
+            let with = |nets: &[IpNet], dark: bool| -> Vec<(IpNet, bool)> {
+                let of_version = nets.iter().filter(|net| number(net.addr()).0 == version);
+                of_version.map(|&net| (net, dark)).collect()
+            };
+            ranges(
+                base,
+                [with(&prefixes, true), with(&excluded, false)].concat(),
+            )
+        };
+        Ok(Self {
+            v4: of(Version::V4),
+            v6: of(Version::V6),
+            prefixes,
+            excluded,
+        })
+    }
+
+    /// The dark prefixes, sorted; none means every destination.
+    pub fn prefixes(&self) -> &[IpNet] {
+        &self.prefixes
+    }
+
+    /// The excluded prefixes, sorted.
+    pub fn excluded(&self) -> &[IpNet] {
+        &self.excluded
+    }
+
+    /// Whether every destination is dark unless excluded.
+    pub fn is_any(&self) -> bool {
+        self.prefixes.is_empty()
+    }
+
+    /// How many addresses are dark; `None` when there is no prefix.
+    pub fn addresses(&self) -> Option<u128> {
+        if self.is_any() {
+            return None;
+        }
+        let size = |ranges: &Ranges, last: u128| -> u128 {
+            let lasts = ranges.iter().skip(1).map(|range| range.0 - 1).chain([last]);
+            let dark = ranges.iter().zip(lasts).filter(|(range, _)| range.1);
+            // All of IPv6 is one address more than a number holds.
+            dark.fold(0, |sum: u128, (range, last)| {
+                sum.saturating_add((last - range.0).saturating_add(1))
+            })
+        };
+        Some(size(&self.v4, u32::MAX.into()).saturating_add(size(&self.v6, u128::MAX)))
+    }
+
+    /// Whether `destination` is dark.
+    pub fn contains(&self, destination: IpAddr) -> bool {
+        let (version, number) = number(destination);
+        self.is_dark(version, number)
+    }
+
+    /// Whether the destination with this number is dark.
+    #[inline]
+    pub(crate) fn is_dark(&self, version: Version, number: u128) -> bool {
+        let ranges = match version {
+            Version::V4 => &self.v4,
+            Version::V6 => &self.v6,
+        };
+        match ranges.as_slice() {
+            [(_, dark)] => *dark,
+            ranges => ranges[ranges.partition_point(|range| range.0 <= number) - 1].1,
+        }
+    }
+}
+
+impl Default for Dark {
+    fn default() -> Self {
+        Self::any()
+    }
+}
+
+/// Reads a prefix; an address alone is a prefix of its whole length.
+///
+/// # Errors
+///
+/// Text that is no prefix, or one with host bits set.
+pub fn parse_prefix(text: &str) -> Result<IpNet, Error> {
+    let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    let Some(prefix) = text.parse().ok().or_else(address) else {
+        return Err(Error::Prefix { text: text.into() });
+    };
+    if prefix.trunc() != prefix {
+        return Err(Error::HostBits { prefix });
+    }
+    Ok(prefix)
+}
+
+fn number(address: IpAddr) -> (Version, u128) {
+    match address {
+        IpAddr::V4(address) => (Version::V4, address.to_bits().into()),
+        IpAddr::V6(address) => (Version::V6, address.to_bits()),
+    }
+}
+
+/// Cuts the address space of one version where dark and not dark meet.
+fn ranges(base: bool, mut nets: Vec<(IpNet, bool)>) -> Ranges {
+    // Shorter prefixes first, so that each is painted over by the longer ones inside it.
+    nets.sort_unstable_by_key(|(net, _)| (number(net.addr()).1, net.prefix_len()));
+    let mut ranges: Ranges = vec![(0, base)];
+    let mut open: Vec<(u128, bool)> = Vec::new();
+    let mut mark = |at: u128, dark: bool| match ranges.last_mut() {
+        Some(last) if last.0 == at => last.1 = dark,
+        _ => ranges.push((at, dark)),
+    };
+    let close = |open: &mut Vec<(u128, bool)>, until: u128, mark: &mut dyn FnMut(u128, bool)| {
+        while let Some(&(last, _)) = open.last()
+            && last < until
+        {
+            open.pop();
+            let around = open.last().map_or(base, |outer| outer.1);
+            if let Some(next) = last.checked_add(1) {
+                mark(next, around);
+            }
+        }
+    };
+    for (net, dark) in nets {
+        let first = number(net.network()).1;
+        close(&mut open, first, &mut mark);
+        mark(first, dark);
+        open.push((number(net.broadcast()).1, dark));
+    }
+    close(&mut open, u128::MAX, &mut mark);
+    ranges.dedup_by_key(|range| range.1);
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nets(texts: &[&str]) -> Vec<IpNet> {
+        texts.iter().map(|text| text.parse().expect(text)).collect()
+    }
+
+    fn dark(prefixes: &[&str], excluded: &[&str]) -> Dark {
+        Dark::new(&nets(prefixes), &nets(excluded)).expect("valid")
+    }
+
+    #[test]
+    fn the_longest_match_wins_at_every_edge() {
+        let dark = dark(
+            &[
+                "10.0.0.0/8",
+                "10.1.2.0/24",
+                "2001:db8::/32",
+                "255.255.255.255/32",
+            ],
+            &["10.1.0.0/16", "10.1.2.7/32", "2001:db8:1::/48"],
+        );
+        for (address, expected) in [
+            ("9.255.255.255", false),
+            ("10.0.0.0", true),
+            ("10.0.255.255", true),
+            ("10.1.0.0", false),
+            ("10.1.1.255", false),
+            ("10.1.2.0", true),
+            ("10.1.2.6", true),
+            ("10.1.2.7", false),
+            ("10.1.2.8", true),
+            ("10.1.2.255", true),
+            ("10.1.3.0", false),
+            ("10.1.255.255", false),
+            ("10.2.0.0", true),
+            ("10.255.255.255", true),
+            ("11.0.0.0", false),
+            ("0.0.0.0", false),
+            ("255.255.255.254", false),
+            ("255.255.255.255", true),
+            ("2001:db7:ffff:ffff:ffff:ffff:ffff:ffff", false),
+            ("2001:db8::", true),
+            ("2001:db8:1::", false),
+            ("2001:db8:1:ffff:ffff:ffff:ffff:ffff", false),
+            ("2001:db8:2::", true),
+            ("2001:db9::", false),
+            ("::ffff:10.0.0.1", false),
+        ] {
+            let address: IpAddr = address.parse().expect("an address");
+            assert_eq!(dark.contains(address), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_those_left_dark() {
+        for (prefixes, excluded, addresses) in [
+            (vec!["203.0.113.0/24"], vec![], 256),
+            (vec!["203.0.113.0/24"], vec!["203.0.113.0/28"], 240),
+            (vec!["203.0.113.0/24", "203.0.113.0/25"], vec![], 256),
+            (vec!["203.0.112.0/24", "203.0.113.0/24"], vec![], 512),
+            (vec!["0.0.0.0/0"], vec![], 1 << 32),
+            (
+                vec!["255.255.255.0/24", "2001:db8::/64"],
+                vec![],
+                256 + (1 << 64),
+            ),
+            (vec!["ff00::/8"], vec!["ff02::/16"], (1 << 120) - (1 << 112)),
+            (vec!["::/0"], vec![], u128::MAX),
+        ] {
+            let dark = dark(&prefixes, &excluded);
+            assert_eq!(dark.addresses(), Some(addresses), "{prefixes:?}");
+        }
+    }
+
+    #[test]
+    fn any_is_everything_but_the_excluded() {
+        let dark = dark(&[], &["192.0.2.0/24"]);
+        assert!(dark.is_any());
+        assert_eq!(dark.addresses(), None);
+        assert!(dark.contains("198.51.100.1".parse().expect("an address")));
+        assert!(dark.contains("2001:db8::1".parse().expect("an address")));
+        assert!(!dark.contains("192.0.2.200".parse().expect("an address")));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        let refused = |prefixes: &[&str], excluded: &[&str]| {
+            Dark::new(&nets(prefixes), &nets(excluded))
+                .expect_err("refused")
+                .to_string()
+        };
+        assert!(refused(&["203.0.113.9/24"], &[]).contains("write 203.0.113.0/24"));
+        assert!(refused(&["203.0.113.0/24"], &["203.0.113.0/24"]).contains("both"));
+        assert!(refused(&["203.0.113.0/24"], &["192.0.2.0/24"]).contains("no dark prefix"));
+        assert!(parse_prefix("203.0.113.0/33").is_err());
+        assert!(parse_prefix("dark").is_err());
+        assert_eq!(
+            parse_prefix("192.0.2.1").expect("one address").prefix_len(),
+            32
+        );
+    }
+}

@@ -1,0 +1,49 @@
+//! A network telescope engine: packets in, exact tables out.
+//!
+//! A network telescope watches address space that hosts nobody. Every packet that arrives there
+//! is a scan, a worm, a misconfiguration or the echo of an attack. This crate says what each of
+//! them is and adds them up: by class, port, network, source, tool and host, in windows of time,
+//! with a ledger in which every packet ends in exactly one cell.
+//!
+//! Data flows one way: [`source`] → pipeline → [`aggregate`] → [`Snapshot`].
+//!
+//! # Examples
+//!
+//! The figures of a capture:
+//!
+//! ```no_run
+//! use darknet_core::{Captures, Telescope};
+//!
+//! let telescope = Telescope::new();
+//! let mut captures = Captures::open(["monday.pcap"])?;
+//! let snapshot = telescope.run(&mut captures)?.snapshot(telescope.dark(), 10);
+//! println!("{} packets from {:?} hosts", snapshot.ledger.counted, snapshot.hosts["all"]);
+//! # Ok::<(), darknet_core::Error>(())
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod aggregate;
+/// Where every packet ended.
+pub mod ledger;
+/// The tables, as they are printed.
+pub mod snapshot;
+pub mod source;
+
+mod dark;
+mod error;
+mod pipeline;
+mod telescope;
+mod time;
+mod window;
+
+pub use darknet_ebpf as rules;
+
+pub use dark::{Dark, parse_prefix};
+pub use error::Error;
+pub use ledger::Ledger;
+pub use snapshot::Snapshot;
+#[cfg(feature = "replay")]
+pub use source::replay::{Captures, Damage};
+pub use telescope::Telescope;
+pub use time::Nanoseconds;
+pub use window::Window;

@@ -1,0 +1,210 @@
+use std::mem;
+
+use crossbeam::channel::{Receiver, Sender};
+use darknet_ebpf::{Cell, Outer, Packet, Version, outer};
+
+use super::{BATCH, Bank, Cut, Order, Report};
+use crate::{
+    Error, Telescope,
+    aggregate::{Observation, Seed},
+    ledger::Ledger,
+    source::{Record, Source},
+    time::{Clock, Nanoseconds, WindowNumber},
+};
+
+/// Decides each packet's fate, and hands the counted ones to the workers.
+pub(super) struct Dispatcher<'a, A> {
+    telescope: &'a Telescope,
+    seed: &'a Seed,
+    cut: Cut,
+    clock: Clock,
+    /// The time of the last record that had one.
+    time: Nanoseconds,
+    /// The banks that are open, in the order in which they were opened: at most two.
+    open: Vec<Open>,
+    orders: Vec<Sender<Order>>,
+    returned: Receiver<Vec<Observation>>,
+    reports: Sender<Report<A>>,
+    /// The source has lost nothing so far.
+    complete: bool,
+    /// Nobody listens any more.
+    stopped: bool,
+}
+
+/// A bank that is open.
+struct Open {
+    bank: Bank,
+    /// The first and the last window in it, `None` before the first packet.
+    windows: Option<(WindowNumber, WindowNumber)>,
+    ledger: Ledger,
+    /// What has not been handed over yet, for each worker.
+    pending: Vec<Vec<Observation>>,
+}
+
+impl<'a, A> Dispatcher<'a, A> {
+    pub(super) fn new(
+        telescope: &'a Telescope,
+        seed: &'a Seed,
+        cut: Cut,
+        orders: Vec<Sender<Order>>,
+        returned: Receiver<Vec<Observation>>,
+        reports: Sender<Report<A>>,
+    ) -> Self {
+        Self {
+            telescope,
+            seed,
+            cut,
+            clock: Clock::new(telescope.window, telescope.grace),
+            time: 0,
+            open: Vec::with_capacity(2),
+            orders,
+            returned,
+            reports,
+            complete: true,
+            stopped: false,
+        }
+    }
+
+    /// Takes every record of `source`.
+    pub(super) fn run(&mut self, source: &mut impl Source) -> Result<(), Error> {
+        loop {
+            self.complete = source.is_complete();
+            let Some(record) = source.next()? else {
+                return Ok(());
+            };
+            self.record(&record);
+            if self.stopped {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Closes every bank. `complete` says whether the source has lost nothing.
+    pub(super) fn finish(mut self, complete: bool) {
+        self.complete = complete;
+        if self.cut == Cut::Whole && self.open.is_empty() {
+            // Where nothing came, there is still one document that says so.
+            self.open(0);
+        }
+        self.open.sort_unstable_by_key(|open| open.bank);
+        for open in mem::take(&mut self.open) {
+            self.close(open);
+        }
+    }
+
+    #[inline]
+    fn record(&mut self, record: &Record<'_>) {
+        self.time = record.time.unwrap_or(self.time);
+        let place = self.clock.place(self.time);
+        let bank = match self.cut {
+            Cut::Windows => place.window,
+            Cut::Whole => 0,
+        };
+        let at = match self.open.iter().position(|open| open.bank == bank) {
+            Some(at) => at,
+            None => {
+                self.close_old();
+                self.open(bank)
+            }
+        };
+        let open = &mut self.open[at];
+        open.windows = Some(match open.windows {
+            Some((first, last)) => (first.min(place.window), last.max(place.window)),
+            None => (place.window, place.window),
+        });
+        open.ledger.received += 1;
+        open.ledger.late += u64::from(place.late);
+        open.ledger.untimed += u64::from(record.time.is_none());
+        match self.fate(record) {
+            None => self.open[at].ledger.end(Cell::Passed),
+            Some(packet) => self.deliver(at, packet),
+        }
+        if self.open.len() > 1 {
+            self.close_old();
+        }
+    }
+
+    /// The packet as it is counted, or `None` if it passes.
+    #[inline]
+    fn fate(&self, record: &Record<'_>) -> Option<Packet> {
+        let dark = &self.telescope.dark;
+        match outer(record.data, record.link?) {
+            Outer::NotIp => None,
+            Outer::Unreadable => dark.is_any().then_some(Packet::MALFORMED),
+            Outer::Ip(ip) => {
+                let destination = match ip.version {
+                    Version::V4 => ip.destination_v4().into(),
+                    Version::V6 => ip.destination_v6(),
+                };
+                let is_dark = dark.is_dark(ip.version, destination);
+                is_dark.then(|| ip.packet(record.data).unwrap_or(Packet::MALFORMED))
+            }
+        }
+    }
+
+    #[inline]
+    fn deliver(&mut self, at: usize, packet: Packet) {
+        let observation = Observation::new(packet, self.time, self.seed);
+        let worker = observation.shard() % self.orders.len();
+        let Open {
+            bank,
+            ledger,
+            pending,
+            ..
+        } = &mut self.open[at];
+        ledger.counted += 1;
+        ledger.end(Cell::Delivered);
+        let pending = &mut pending[worker];
+        pending.push(observation);
+        if pending.len() == BATCH {
+            let empty = self.returned.try_recv();
+            let empty = empty.unwrap_or_else(|_| Vec::with_capacity(BATCH));
+            let batch = mem::replace(pending, empty);
+            let order = Order::Observe { bank: *bank, batch };
+            self.stopped |= self.orders[worker].send(order).is_err();
+        }
+    }
+
+    fn open(&mut self, bank: Bank) -> usize {
+        let pending = self.orders.iter().map(|_| Vec::with_capacity(BATCH));
+        self.open.push(Open {
+            bank,
+            windows: None,
+            ledger: Ledger::default(),
+            pending: pending.collect(),
+        });
+        self.open.len() - 1
+    }
+
+    /// Closes the windows that no packet can go into any more.
+    fn close_old(&mut self) {
+        let oldest = self.clock.oldest_open();
+        while let Some(at) = self.open.iter().position(|open| open.bank < oldest) {
+            let open = self.open.remove(at);
+            self.close(open);
+        }
+    }
+
+    fn close(&mut self, open: Open) {
+        let Open {
+            bank,
+            windows,
+            ledger,
+            pending,
+        } = open;
+        for (orders, batch) in self.orders.iter().zip(pending) {
+            self.stopped |= orders.send(Order::Close { bank, batch }).is_err();
+        }
+        let edges = windows.map(|(first, last)| {
+            let end = self.clock.start(last.saturating_add(1));
+            (self.clock.start(first), end)
+        });
+        let closing = Report::Closing {
+            bank,
+            ledger,
+            edges,
+            complete: self.complete,
+        };
+        self.stopped |= self.reports.send(closing).is_err();
+    }
+}

@@ -1,0 +1,106 @@
+//! From packets to closed windows: dispatcher → workers → collector.
+//!
+//! The dispatcher is the caller's thread. It takes records from a [`Source`], decides the cell of
+//! the ledger that each ends in, and hands the counted ones to the worker that owns the source's
+//! logical shard. A worker observes them in its own aggregates and nobody else's. When a window
+//! closes, every worker sends what it has of it to the collector, which merges, checks the ledger
+//! and calls back.
+
+mod collector;
+mod dispatcher;
+mod worker;
+
+use std::{ops::ControlFlow, thread};
+
+use crossbeam::{channel, queue::ArrayQueue};
+
+use crate::{
+    Error, Telescope,
+    aggregate::{Aggregate, Observation, Seed},
+    ledger::Ledger,
+    source::Source,
+    time::{Nanoseconds, WindowNumber},
+    window::Window,
+};
+use collector::Collector;
+use dispatcher::Dispatcher;
+
+/// Packets that go to a worker at a time: 64 KiB.
+const BATCH: usize = 1024;
+/// Batches that wait for a worker, before the dispatcher does.
+const BATCHES_WAITING: usize = 4;
+
+/// How a run is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// One window after the other.
+    Windows,
+    /// All windows as one.
+    Whole,
+}
+
+/// A bank of counts: the number of a window, or 0 where all are one.
+type Bank = WindowNumber;
+
+/// What a worker is told.
+enum Order {
+    /// Observe a batch.
+    Observe { bank: Bank, batch: Vec<Observation> },
+    /// Observe the last batch of a bank, and report what is in it.
+    Close { bank: Bank, batch: Vec<Observation> },
+}
+
+/// What the collector is told.
+enum Report<A> {
+    /// By a worker: what it has of a bank that closes, and how many packets that are.
+    Part {
+        bank: Bank,
+        observed: u64,
+        aggregate: A,
+    },
+    /// By the dispatcher: the ledger of a bank that closes, and its edges, `None` if no packet
+    /// came.
+    Closing {
+        bank: Bank,
+        ledger: Ledger,
+        edges: Option<(Nanoseconds, Nanoseconds)>,
+        complete: bool,
+    },
+}
+
+/// Runs a source to its end. `make` makes the aggregates; `closed` has each closed window, and
+/// gives back the aggregate if it is to be used again.
+pub(crate) fn run<S: Source, A: Aggregate>(
+    telescope: &Telescope,
+    source: &mut S,
+    seed: &Seed,
+    cut: Cut,
+    make: impl Fn() -> A + Sync,
+    closed: impl FnMut(Window<A>) -> ControlFlow<(), Option<A>> + Send,
+) -> Result<(), Error> {
+    let workers = telescope.workers.get();
+    // A clean aggregate for each window that can be open, at each worker.
+    let clean = ArrayQueue::new(workers * 2);
+    let (reports, inbox) = channel::bounded(workers * 2);
+    let (returns, returned) = channel::bounded(workers * (BATCHES_WAITING + 2));
+    thread::scope(|scope| {
+        let orders = (0..workers)
+            .map(|_| {
+                let (orders, inbox) = channel::bounded(BATCHES_WAITING);
+                let (reports, returns) = (reports.clone(), returns.clone());
+                let (clean, make) = (&clean, &make);
+                scope.spawn(move || worker::work(&inbox, &reports, &returns, clean, make));
+                orders
+            })
+            .collect();
+        let collector = Collector::new(workers, &clean, closed);
+        let collector = scope.spawn(move || collector.collect(&inbox));
+        let mut dispatcher = Dispatcher::new(telescope, seed, cut, orders, returned, reports);
+        let outcome = dispatcher.run(source);
+        dispatcher.finish(source.is_complete());
+        match collector.join() {
+            Ok(ledgers) => outcome.and(ledgers),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}

@@ -1,0 +1,59 @@
+use crossbeam::{
+    channel::{Receiver, Sender},
+    queue::ArrayQueue,
+};
+
+use super::{Bank, Order, Report};
+use crate::aggregate::{Aggregate, Observation};
+
+/// What a worker has of a bank.
+struct Open<A> {
+    bank: Bank,
+    observed: u64,
+    aggregate: A,
+}
+
+/// Does what it is told until nobody tells it anything.
+pub(super) fn work<A: Aggregate>(
+    orders: &Receiver<Order>,
+    reports: &Sender<Report<A>>,
+    returns: &Sender<Vec<Observation>>,
+    clean: &ArrayQueue<A>,
+    make: &impl Fn() -> A,
+) {
+    // At most two windows are open.
+    let mut open: Vec<Open<A>> = Vec::with_capacity(2);
+    for order in orders {
+        let closes = matches!(order, Order::Close { .. });
+        let (Order::Observe { bank, mut batch } | Order::Close { bank, mut batch }) = order;
+        let at = open.iter().position(|open| open.bank == bank);
+        let at = at.unwrap_or_else(|| {
+            open.push(Open {
+                bank,
+                observed: 0,
+                aggregate: clean.pop().unwrap_or_else(make),
+            });
+            open.len() - 1
+        });
+        open[at].aggregate.observe_batch(&batch);
+        open[at].observed += batch.len() as u64;
+        batch.clear();
+        // Whether it is used again or freed does not matter.
+        let _ = returns.try_send(batch);
+        if closes {
+            let Open {
+                bank,
+                observed,
+                aggregate,
+            } = open.swap_remove(at);
+            let report = Report::Part {
+                bank,
+                observed,
+                aggregate,
+            };
+            if reports.send(report).is_err() {
+                return;
+            }
+        }
+    }
+}

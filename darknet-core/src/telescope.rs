@@ -1,0 +1,188 @@
+use std::{num::NonZeroUsize, ops::ControlFlow, thread, time::Duration};
+
+use crate::{
+    Dark, Error,
+    aggregate::{Aggregate, Figures, Seed},
+    pipeline::{self, Cut},
+    source::Source,
+    time::Nanoseconds,
+    window::Window,
+};
+
+/// The front door: what is dark and how it is counted, then a [`Source`] to run.
+///
+/// # Examples
+///
+/// ```no_run
+/// use darknet_core::{Captures, Telescope};
+///
+/// let mut captures = Captures::open(["monday.pcap", "tuesday.pcapng.gz"])?;
+/// let telescope = Telescope::new();
+/// let window = telescope.run(&mut captures)?;
+/// let snapshot = window.snapshot(telescope.dark(), 10);
+/// for row in &snapshot.ports {
+///     println!("{}/{}: {} packets", row.class, row.port, row.packets);
+/// }
+/// # Ok::<(), darknet_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Telescope {
+    pub(crate) dark: Dark,
+    pub(crate) workers: NonZeroUsize,
+    pub(crate) window: Nanoseconds,
+    pub(crate) grace: Nanoseconds,
+    memory: usize,
+}
+
+/// Workers that still make a difference: there are 64 logical shards.
+const WORKERS_AT_MOST: usize = crate::aggregate::SHARDS;
+/// The longest window: a leap year.
+const WINDOW_AT_MOST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// 4 MiB: some ten thousand sources.
+const MEMORY_AT_LEAST: usize = 4 << 20;
+
+impl Telescope {
+    /// Every destination dark, a worker per processor, windows of 60 s with 2 s of grace, 1 GiB
+    /// for the tables of sources.
+    pub fn new() -> Self {
+        let processors = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let most = NonZeroUsize::new(WORKERS_AT_MOST).unwrap_or(NonZeroUsize::MIN);
+        Self {
+            dark: Dark::any(),
+            workers: processors.min(most),
+            window: 60_000_000_000,
+            grace: 2_000_000_000,
+            memory: 1 << 30,
+        }
+    }
+
+    /// Which destinations are dark. Default: all.
+    #[must_use]
+    pub fn with_dark(self, dark: Dark) -> Self {
+        Self { dark, ..self }
+    }
+
+    /// Worker threads, beside the one that reads. Default: one per processor. The figures don't
+    /// depend on it.
+    ///
+    /// # Errors
+    ///
+    /// More than 64: there are 64 logical shards to share.
+    pub fn with_workers(self, workers: NonZeroUsize) -> Result<Self, Error> {
+        if workers.get() > WORKERS_AT_MOST {
+            return Err(Error::Setting {
+                name: "workers",
+                value: workers.to_string(),
+                rule: "1 to 64",
+            });
+        }
+        Ok(Self { workers, ..self })
+    }
+
+    /// The length of a window. Windows are aligned to 1970-01-01 UTC. Default: 60 s.
+    ///
+    /// # Errors
+    ///
+    /// Zero, or more than 366 days.
+    pub fn with_window(self, length: Duration) -> Result<Self, Error> {
+        if length.is_zero() || length > WINDOW_AT_MOST {
+            return Err(Error::Setting {
+                name: "window",
+                value: format!("{length:?}"),
+                rule: "more than 0 and at most 366 days",
+            });
+        }
+        let window = Nanoseconds::try_from(length.as_nanos()).unwrap_or(Nanoseconds::MAX);
+        Ok(Self { window, ..self })
+    }
+
+    /// Bytes that the tables of sources may take at most, for each window that is open (two at
+    /// most) at each worker together. Default: 1 GiB. Where they are full, the figures that would
+    /// be wrong are not printed.
+    ///
+    /// # Errors
+    ///
+    /// Less than 4 MiB.
+    pub fn with_memory(self, bytes: usize) -> Result<Self, Error> {
+        if bytes < MEMORY_AT_LEAST {
+            return Err(Error::Setting {
+                name: "memory",
+                value: format!("{bytes} bytes"),
+                rule: "at least 4 MiB",
+            });
+        }
+        Ok(Self {
+            memory: bytes,
+            ..self
+        })
+    }
+
+    /// Which destinations are dark.
+    pub fn dark(&self) -> &Dark {
+        &self.dark
+    }
+
+    /// Runs `source` to its end and returns all that was seen as one window.
+    ///
+    /// # Errors
+    ///
+    /// What the source could not read, or a ledger that does not add up.
+    pub fn run(&self, source: &mut impl Source) -> Result<Window<Figures>, Error> {
+        let seed = Seed::random();
+        let mut whole = None;
+        let make = || Figures::new(self.memory, &seed);
+        pipeline::run(self, source, &seed, Cut::Whole, make, |window| {
+            whole = Some(window);
+            ControlFlow::Continue(None)
+        })?;
+        Ok(whole.expect("a whole run has one window"))
+    }
+
+    /// Runs `source` to its end and hands over each window as it closes, in order of time.
+    /// `closed` runs on a thread of its own, and ends the run with [`ControlFlow::Break`].
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn run_windows(
+        &self,
+        source: &mut impl Source,
+        closed: impl FnMut(&Window<Figures>) -> ControlFlow<()> + Send,
+    ) -> Result<(), Error> {
+        let seed = Seed::random();
+        let make = || Figures::new(self.memory, &seed);
+        self.windows(source, &seed, make, closed)
+    }
+
+    /// [`run_windows`](Self::run_windows) with aggregates of one's own: `make` makes an empty one.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn run_windows_with<A: Aggregate>(
+        &self,
+        source: &mut impl Source,
+        make: impl Fn() -> A + Sync,
+        closed: impl FnMut(&Window<A>) -> ControlFlow<()> + Send,
+    ) -> Result<(), Error> {
+        self.windows(source, &Seed::random(), make, closed)
+    }
+
+    fn windows<A: Aggregate>(
+        &self,
+        source: &mut impl Source,
+        seed: &Seed,
+        make: impl Fn() -> A + Sync,
+        mut closed: impl FnMut(&Window<A>) -> ControlFlow<()> + Send,
+    ) -> Result<(), Error> {
+        pipeline::run(self, source, seed, Cut::Windows, make, |window| {
+            closed(&window).map_continue(|()| Some(window.aggregate))
+        })
+    }
+}
+
+impl Default for Telescope {
+    fn default() -> Self {
+        Self::new()
+    }
+}

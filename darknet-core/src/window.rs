@@ -1,0 +1,26 @@
+use jiff::Timestamp;
+
+use crate::{Dark, aggregate::Figures, ledger::Ledger, snapshot::Snapshot};
+
+/// A closed window, or several as one: what was counted in it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Window<A> {
+    /// The half-open interval from the start of the first window to the end of the last; `None`
+    /// when nothing was seen.
+    pub edges: Option<(Timestamp, Timestamp)>,
+    /// Where every packet ended.
+    pub ledger: Ledger,
+    /// Whether the source could read everything that it was given, up to when this was closed.
+    pub complete: bool,
+    /// What was counted.
+    pub aggregate: A,
+}
+
+impl Window<Figures> {
+    /// The tables of the window, each cut to its `top` rows (`ports` to that many per table);
+    /// 0 keeps all of them.
+    pub fn snapshot(&self, dark: &Dark, top: usize) -> Snapshot {
+        Snapshot::new(self, dark, top)
+    }
+}
