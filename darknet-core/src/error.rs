@@ -90,6 +90,10 @@ pub enum Error {
         rule: &'static str,
     },
 
+    /// A thread could not be started.
+    #[error("a worker thread could not be started: {0}; try fewer workers")]
+    Thread(io::Error),
+
     /// A window whose ledger does not add up: a bug in Darknet.
     #[error("the ledger does not add up: {0}; this is a bug in Darknet, please report it")]
     Ledger(#[from] Mismatch),

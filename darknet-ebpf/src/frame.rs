@@ -15,21 +15,14 @@ impl Frame for [u8] {
     }
 }
 
-/// The big-endian 16-bit number at `offset` of a header that has been read.
+/// The words of a header, each 32 bits in network order: how RFCs draw them.
+///
+/// `W` is `N` / 4.
 #[inline(always)]
-pub(crate) fn be16<const N: usize>(header: &[u8; N], offset: usize) -> u16 {
-    u16::from_be_bytes([header[offset], header[offset + 1]])
-}
-
-/// The big-endian 32-bit number at `offset` of a header that has been read.
-#[inline(always)]
-pub(crate) fn be32<const N: usize>(header: &[u8; N], offset: usize) -> u32 {
-    u32::from_be_bytes([
-        header[offset],
-        header[offset + 1],
-        header[offset + 2],
-        header[offset + 3],
-    ])
+pub(crate) fn words<const N: usize, const W: usize>(header: [u8; N]) -> [u32; W] {
+    const { assert!(N == W * 4) };
+    let (words, _) = header.as_chunks::<4>();
+    core::array::from_fn(|at| u32::from_be_bytes(words[at]))
 }
 
 #[cfg(test)]
@@ -49,8 +42,10 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_read_in_network_order() {
-        assert_eq!(be16(&[0, 0x12, 0x34], 1), 0x1234);
-        assert_eq!(be32(&[0, 0x12, 0x34, 0x56, 0x78], 1), 0x1234_5678);
+    fn words_are_in_network_order() {
+        assert_eq!(
+            words(*b"\x01\x02\x03\x04\x05\x06\x07\x08"),
+            [0x0102_0304, 0x0506_0708]
+        );
     }
 }

@@ -49,5 +49,5 @@ pub use class::Class;
 pub use frame::Frame;
 pub use ledger::Cell;
 pub use link::Link;
-pub use packet::{Ip, Malformed, Outer, Packet, Version, outer};
+pub use packet::{Address, Ip, Malformed, Outer, Packet, Version, outer};
 pub use tool::{Tool, Tools};

@@ -1,7 +1,4 @@
-use crate::{
-    frame::{Frame, be16},
-    packet::Version,
-};
+use crate::{frame::Frame, packet::Version};
 
 /// The link layer that a frame begins with.
 ///
@@ -109,7 +106,7 @@ fn ethertype<F: Frame + ?Sized>(frame: &F, at: usize, payload: usize) -> Network
         let Some(tag) = frame.read::<4>(payload) else {
             return Network::Other;
         };
-        ethertype = be16(&tag, 2);
+        ethertype = u16::from_be_bytes([tag[2], tag[3]]);
         payload += 4;
     }
     let version = match ethertype {

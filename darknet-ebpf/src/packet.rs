@@ -1,6 +1,8 @@
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use crate::{
     class::Class,
-    frame::{Frame, be16, be32},
+    frame::{Frame, words},
     link::{Link, Network},
     tool::{Probe, Tools},
 };
@@ -13,6 +15,34 @@ pub enum Version {
     V4 = 4,
     /// IPv6, RFC 8200.
     V6 = 6,
+}
+
+/// An IPv4 or IPv6 address: 32-bit words, the highest first. IPv4 is the first word, the others 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct Address([u32; 4]);
+
+impl Address {
+    /// The number that an IPv4 address is.
+    #[inline(always)]
+    pub const fn v4(self) -> u32 {
+        self.0[0]
+    }
+
+    /// The number that an IPv6 address is.
+    #[inline(always)]
+    pub const fn v6(self) -> u128 {
+        let [a, b, c, d] = self.0;
+        (a as u128) << 96 | (b as u128) << 64 | (c as u128) << 32 | d as u128
+    }
+
+    /// The address, of the version that the packet has.
+    pub const fn ip(self, version: Version) -> IpAddr {
+        match version {
+            Version::V4 => IpAddr::V4(Ipv4Addr::from_bits(self.v4())),
+            Version::V6 => IpAddr::V6(Ipv6Addr::from_bits(self.v6())),
+        }
+    }
 }
 
 /// What the link header and the fixed part of the IP header say.
@@ -31,10 +61,10 @@ pub enum Outer {
 /// The outermost IP header of a frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Ip {
-    /// The source address; IPv4 in the first four bytes, the others zero.
-    pub source: [u8; 16],
-    /// The destination address; IPv4 in the first four bytes, the others zero.
-    pub destination: [u8; 16],
+    /// The source address.
+    pub source: Address,
+    /// The destination address.
+    pub destination: Address,
     /// Which IP it is.
     pub version: Version,
     /// Protocol or next header.
@@ -56,14 +86,14 @@ pub struct Ip {
 
 /// One packet, walked: what every table is made from.
 ///
-/// Addresses are as in [`Ip`]. Fields that the packet's class doesn't have are 0.
+/// Fields that the packet's class doesn't have are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Packet {
     /// The source address.
-    pub source: [u8; 16],
+    pub source: Address,
     /// The destination address.
-    pub destination: [u8; 16],
+    pub destination: Address,
     /// IPv4 total length, or IPv6 payload length + 40.
     pub bytes: u32,
     /// TCP or UDP source port.
@@ -126,66 +156,46 @@ impl Ip {
     /// RFC 791 section 3.1.
     #[inline(always)]
     fn v4<F: Frame + ?Sized>(frame: &F, at: usize) -> Option<Self> {
-        let header: [u8; 20] = frame.read(at)?;
-        if header[0] >> 4 != 4 {
+        let header: [u32; 5] = words(frame.read::<20>(at)?);
+        if header[0] >> 28 != 4 {
             return None;
         }
-        let header_length = usize::from(header[0] & 0x0f) * 4;
-        let total_length = be16(&header, 2);
-        let mut source = [0; 16];
-        let mut destination = [0; 16];
-        source[..4].copy_from_slice(&header[12..16]);
-        destination[..4].copy_from_slice(&header[16..20]);
+        let header_length = (header[0] >> 24 & 0x0f) as usize * 4;
+        let total_length = header[0] & 0xffff;
         Some(Self {
-            source,
-            destination,
+            source: Address([header[3], 0, 0, 0]),
+            destination: Address([header[4], 0, 0, 0]),
             version: Version::V4,
-            next: header[9],
+            next: (header[2] >> 16) as u8,
             at: at + header_length,
-            end: at + usize::from(total_length),
-            bytes: u32::from(total_length),
-            identification: be16(&header, 4),
-            fragment: be16(&header, 6) & 0x1fff,
-            contradiction: header_length < 20 || usize::from(total_length) < header_length,
+            end: at + total_length as usize,
+            bytes: total_length,
+            identification: (header[1] >> 16) as u16,
+            fragment: header[1] as u16 & 0x1fff,
+            contradiction: header_length < 20 || (total_length as usize) < header_length,
         })
     }
 
     /// RFC 8200 section 3.
     #[inline(always)]
     fn v6<F: Frame + ?Sized>(frame: &F, at: usize) -> Option<Self> {
-        let header: [u8; 40] = frame.read(at)?;
-        if header[0] >> 4 != 6 {
+        let header: [u32; 10] = words(frame.read::<40>(at)?);
+        if header[0] >> 28 != 6 {
             return None;
         }
-        let payload_length = be16(&header, 4);
-        let mut source = [0; 16];
-        let mut destination = [0; 16];
-        source.copy_from_slice(&header[8..24]);
-        destination.copy_from_slice(&header[24..40]);
+        let payload_length = header[1] >> 16;
         Some(Self {
-            source,
-            destination,
+            source: Address([header[2], header[3], header[4], header[5]]),
+            destination: Address([header[6], header[7], header[8], header[9]]),
             version: Version::V6,
-            next: header[6],
+            next: (header[1] >> 8) as u8,
             at: at + 40,
-            end: at + 40 + usize::from(payload_length),
-            bytes: u32::from(payload_length) + 40,
+            end: at + 40 + payload_length as usize,
+            bytes: payload_length + 40,
             identification: 0,
             fragment: 0,
             contradiction: false,
         })
-    }
-
-    /// The destination as a number, if this is IPv4.
-    #[inline(always)]
-    pub fn destination_v4(&self) -> u32 {
-        be32(&self.destination, 0)
-    }
-
-    /// The destination as a number, if this is IPv6.
-    #[inline(always)]
-    pub fn destination_v6(&self) -> u128 {
-        u128::from_be_bytes(self.destination)
     }
 
     /// Walks the rest of the packet: options, extension headers, transport.
@@ -224,9 +234,10 @@ impl Ip {
                 break;
             }
             let header: [u8; 8] = self.read(frame, at)?;
+            let offset = u16::from_be_bytes([header[2], header[3]]) >> 3;
             let length = match next {
                 // RFC 8200 section 4.5: always 8 bytes, the length field is reserved.
-                protocol::FRAGMENT if be16(&header, 2) >> 3 != 0 => {
+                protocol::FRAGMENT if offset != 0 => {
                     return Ok(self.of(Class::Fragment));
                 }
                 protocol::FRAGMENT => 8,
@@ -250,22 +261,22 @@ impl Ip {
         at: usize,
     ) -> Result<Packet, Malformed> {
         match (self.version, protocol) {
-            (_, protocol::TCP) => self.tcp(self.read(frame, at)?),
+            (_, protocol::TCP) => self.tcp(words(self.read::<F, 20>(frame, at)?)),
             (_, protocol::UDP) => {
-                let header: [u8; 8] = self.read(frame, at)?;
+                let [ports, _] = words(self.read::<F, 8>(frame, at)?);
                 Ok(Packet {
-                    source_port: be16(&header, 0),
-                    destination_port: be16(&header, 2),
+                    source_port: (ports >> 16) as u16,
+                    destination_port: ports as u16,
                     ..self.of(Class::Udp)
                 })
             }
             (Version::V4, protocol::ICMP) => {
-                let header: [u8; 8] = self.read(frame, at)?;
-                Ok(self.icmp(Class::icmp(header[0]), header))
+                let [kind, code, ..] = self.read::<F, 8>(frame, at)?;
+                Ok(self.icmp(Class::icmp(kind), kind, code))
             }
             (Version::V6, protocol::ICMPV6) => {
-                let header: [u8; 8] = self.read(frame, at)?;
-                Ok(self.icmp(Class::icmpv6(header[0]), header))
+                let [kind, code, ..] = self.read::<F, 8>(frame, at)?;
+                Ok(self.icmp(Class::icmpv6(kind), kind, code))
             }
             _ => Ok(self.of(Class::Other)),
         }
@@ -273,20 +284,21 @@ impl Ip {
 
     /// RFC 9293 section 3.1.
     #[inline(always)]
-    fn tcp(&self, header: [u8; 20]) -> Result<Packet, Malformed> {
-        if header[12] >> 4 < 5 {
+    fn tcp(&self, header: [u32; 5]) -> Result<Packet, Malformed> {
+        let [ports, sequence, _, flags, _] = header;
+        if flags >> 28 < 5 {
             return Err(Malformed);
         }
-        let class = Class::tcp(header[13]);
-        let source_port = be16(&header, 0);
-        let destination_port = be16(&header, 2);
+        let class = Class::tcp((flags >> 16) as u8);
+        let source_port = (ports >> 16) as u16;
+        let destination_port = ports as u16;
         let tools = match (class, self.version) {
             (Class::TcpSyn, Version::V4) => Tools::of(Probe {
                 identification: self.identification,
-                destination: self.destination_v4(),
+                destination: self.destination.v4(),
                 source_port,
                 destination_port,
-                sequence: be32(&header, 4),
+                sequence,
             }),
             _ => Tools::NONE,
         };
@@ -299,10 +311,10 @@ impl Ip {
     }
 
     #[inline(always)]
-    fn icmp(&self, class: Class, header: [u8; 8]) -> Packet {
+    fn icmp(&self, class: Class, kind: u8, code: u8) -> Packet {
         Packet {
-            icmp_type: header[0],
-            icmp_code: header[1],
+            icmp_type: kind,
+            icmp_code: code,
             ..self.of(class)
         }
     }
@@ -340,8 +352,8 @@ impl Ip {
 impl Packet {
     /// The record of a malformed packet: no address, no bytes, in the ledger and its class only.
     pub const MALFORMED: Self = Self {
-        source: [0; 16],
-        destination: [0; 16],
+        source: Address([0; 4]),
+        destination: Address([0; 4]),
         bytes: 0,
         source_port: 0,
         destination_port: 0,
@@ -351,16 +363,4 @@ impl Packet {
         icmp_type: 0,
         icmp_code: 0,
     };
-
-    /// The source as a number, if this is IPv4.
-    #[inline(always)]
-    pub fn source_v4(&self) -> u32 {
-        be32(&self.source, 0)
-    }
-
-    /// The source as a number, if this is IPv6.
-    #[inline(always)]
-    pub fn source_v6(&self) -> u128 {
-        u128::from_be_bytes(self.source)
-    }
 }

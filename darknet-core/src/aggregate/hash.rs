@@ -18,8 +18,8 @@ impl Seed {
     #[inline]
     pub(crate) fn source(&self, packet: &Packet) -> u64 {
         match packet.version {
-            Version::V4 => self.0.hash_one(packet.source_v4()),
-            Version::V6 => self.0.hash_one(packet.source_v6()),
+            Version::V4 => self.0.hash_one(packet.source.v4()),
+            Version::V6 => self.0.hash_one(packet.source.v6()),
         }
     }
 

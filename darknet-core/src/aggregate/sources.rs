@@ -3,7 +3,11 @@ use std::{collections::HashMap, hint::black_box, net::IpAddr};
 use darknet_ebpf::{Class, PortTable, Tool, Version};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::{Aggregate, Counts, Observation, SHARDS, Seed, family::Family, ports};
+use super::{
+    Aggregate, Counts, LOOK_AHEAD, Observation, SHARDS, Seed,
+    family::{Address, Family, Pair, Place},
+    ports,
+};
 
 /// Who sends: packets by source, and which classes, tools and ports each source was seen with.
 ///
@@ -16,6 +20,16 @@ pub struct Sources {
     shards: Vec<(Family<u32>, Family<u128>)>,
     seed: Seed,
     overflow: Overflow,
+    /// Empty between two calls.
+    left: (Vec<Left<u32>>, Vec<Left<u128>>),
+}
+
+/// A pair of source and port that is not kept yet, with its shard and its hash.
+#[derive(Clone, Copy, Debug)]
+struct Left<A> {
+    pair: Pair<A>,
+    shard: usize,
+    hash: u32,
 }
 
 /// Packets that found a table full.
@@ -25,6 +39,14 @@ pub struct Overflow {
     pub sources: u64,
     /// Packets of pairs of source and port that had no room.
     pub port_hosts: u64,
+}
+
+impl<A: Address> Left<A> {
+    #[inline]
+    fn new(pair: Pair<A>, shard: usize, seed: &Seed) -> Self {
+        let hash = pair.hash(seed);
+        Self { pair, shard, hash }
+    }
 }
 
 impl std::ops::AddAssign for Overflow {
@@ -39,21 +61,20 @@ impl std::ops::AddAssign for Overflow {
     }
 }
 
-/// Packets whose memory is read before the first of them is counted: the processor overlaps that
-/// many cache misses, where one after the other would wait for each.
-const LOOK_AHEAD: usize = 32;
-
 impl Sources {
     /// No sources yet; the tables take at most `memory` bytes, and start with none.
     ///
-    /// Three quarters are for IPv4, and half of each part is for the sources, half for the pairs
-    /// of source and port: 1 GiB has room for 12 million IPv4 sources and 25 million pairs.
+    /// Half of it is for IPv4 sources with their first ten ports, a quarter for pairs of those
+    /// with further ports, an eighth each for IPv6: 1 GiB has room for 6 million IPv4 sources and
+    /// 25 million pairs.
     pub fn new(memory: usize, seed: &Seed) -> Self {
         let part = memory / SHARDS / 8;
+        let shard = (Family::new(part * 4, part * 2), Family::new(part, part));
         Self {
-            shards: vec![(Family::new(part * 3), Family::new(part)); SHARDS],
+            shards: vec![shard; SHARDS],
             seed: seed.clone(),
             overflow: Overflow::default(),
+            left: (Vec::new(), Vec::new()),
         }
     }
 
@@ -64,8 +85,6 @@ impl Sources {
 
     /// Every source with its packets and bytes, in no order; `None` after an overflow.
     pub fn iter(&self) -> Option<impl Iterator<Item = (IpAddr, Counts)> + '_> {
-        use super::family::Address;
-
         let shards = self.complete()?.iter();
         Some(shards.flat_map(|(v4, v6)| {
             let v4 = v4
@@ -109,16 +128,75 @@ impl Sources {
             return None;
         }
         let mut hosts = vec![0; PortTable::ALL.len() << 16];
-        let mut add = |table, port| hosts[ports::index(table, port)] += 1;
+        let mut add = |place: Place| {
+            if let Some((table, port)) = place.get() {
+                hosts[ports::index(table, port)] += 1;
+            }
+        };
         for (v4, v6) in &self.shards {
-            v4.pairs
-                .iter()
-                .for_each(|pair| add(pair.table(), pair.port));
-            v6.pairs
-                .iter()
-                .for_each(|pair| add(pair.table(), pair.port));
+            v4.places().for_each(&mut add);
+            v6.places().for_each(&mut add);
         }
         Some(PortHosts(hosts))
+    }
+
+    /// Reads the memory that counting these packets begins with.
+    #[inline]
+    fn touch(&self, batch: &[Observation]) {
+        let mut touched = 0;
+        for observation in batch {
+            let (v4, v6) = &self.shards[observation.shard()];
+            touched |= match observation.packet.version {
+                Version::V4 => v4.touch(observation.hash),
+                Version::V6 => v6.touch(observation.hash),
+            };
+        }
+        black_box(touched);
+    }
+
+    #[inline]
+    fn count(&mut self, batch: &[Observation]) {
+        let Self {
+            shards,
+            seed,
+            overflow,
+            left: (left_v4, left_v6),
+        } = self;
+        for observation in batch {
+            let Observation { packet, hash, .. } = observation;
+            let shard = observation.shard();
+            let (v4, v6) = &mut shards[shard];
+            *overflow += match (packet.class, packet.version) {
+                (Class::Malformed, _) => continue,
+                (_, Version::V4) => v4.count(packet, *hash, seed, |pair| {
+                    left_v4.push(Left::new(pair, shard, seed));
+                }),
+                (_, Version::V6) => v6.count(packet, *hash, seed, |pair| {
+                    left_v6.push(Left::new(pair, shard, seed));
+                }),
+            };
+        }
+    }
+
+    /// Keeps the pairs that had no room with their sources, after reading their memory.
+    #[inline]
+    fn keep_left(&mut self) {
+        let Self {
+            shards,
+            seed,
+            overflow,
+            left: (left_v4, left_v6),
+        } = self;
+        let touched = left_v4.iter().fold(0, |touched, left| {
+            touched | shards[left.shard].0.touch_pair(left.hash)
+        });
+        black_box(touched);
+        for Left { pair, shard, hash } in left_v4.drain(..) {
+            *overflow += shards[shard].0.keep_pair(pair, hash, seed);
+        }
+        for Left { pair, shard, hash } in left_v6.drain(..) {
+            *overflow += shards[shard].1.keep_pair(pair, hash, seed);
+        }
     }
 
     fn complete(&self) -> Option<&[(Family<u32>, Family<u128>)]> {
@@ -134,34 +212,10 @@ impl Aggregate for Sources {
 
     #[inline]
     fn observe_batch(&mut self, batch: &[Observation]) {
-        let Self {
-            shards,
-            seed,
-            overflow,
-        } = self;
-        let mut pairs = [0; LOOK_AHEAD];
         for batch in batch.chunks(LOOK_AHEAD) {
-            let mut touched = 0;
-            for (observation, pair) in batch.iter().zip(&mut pairs) {
-                let Observation { packet, hash, .. } = observation;
-                let (v4, v6) = &shards[observation.shard()];
-                let (found, read) = match packet.version {
-                    Version::V4 => v4.touch(packet, *hash, seed),
-                    Version::V6 => v6.touch(packet, *hash, seed),
-                };
-                *pair = found;
-                touched |= read;
-            }
-            black_box(touched);
-            for (observation, &pair) in batch.iter().zip(&pairs) {
-                let Observation { packet, hash, .. } = observation;
-                let (v4, v6) = &mut shards[observation.shard()];
-                *overflow += match (packet.class, packet.version) {
-                    (Class::Malformed, _) => continue,
-                    (_, Version::V4) => v4.count(packet, *hash, pair, seed),
-                    (_, Version::V6) => v6.count(packet, *hash, pair, seed),
-                };
-            }
+            self.touch(batch);
+            self.count(batch);
+            self.keep_left();
         }
     }
 
@@ -170,6 +224,7 @@ impl Aggregate for Sources {
             shards,
             seed,
             overflow,
+            left: _,
         } = self;
         *overflow += other.overflow;
         for (mine, theirs) in shards.iter_mut().zip(&mut other.shards) {

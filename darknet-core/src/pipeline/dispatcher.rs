@@ -108,10 +108,13 @@ impl<'a, A> Dispatcher<'a, A> {
             }
         };
         let open = &mut self.open[at];
-        open.windows = Some(match open.windows {
-            Some((first, last)) => (first.min(place.window), last.max(place.window)),
-            None => (place.window, place.window),
-        });
+        if open
+            .windows
+            .is_none_or(|(first, last)| place.window < first || place.window > last)
+        {
+            let (first, last) = open.windows.unwrap_or((place.window, place.window));
+            open.windows = Some((first.min(place.window), last.max(place.window)));
+        }
         open.ledger.received += 1;
         open.ledger.late += u64::from(place.late);
         open.ledger.untimed += u64::from(record.time.is_none());
@@ -133,8 +136,8 @@ impl<'a, A> Dispatcher<'a, A> {
             Outer::Unreadable => dark.is_any().then_some(Packet::MALFORMED),
             Outer::Ip(ip) => {
                 let destination = match ip.version {
-                    Version::V4 => ip.destination_v4().into(),
-                    Version::V6 => ip.destination_v6(),
+                    Version::V4 => ip.destination.v4().into(),
+                    Version::V6 => ip.destination.v6(),
                 };
                 let is_dark = dark.is_dark(ip.version, destination);
                 is_dark.then(|| ip.packet(record.data).unwrap_or(Packet::MALFORMED))

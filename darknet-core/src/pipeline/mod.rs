@@ -26,9 +26,9 @@ use collector::Collector;
 use dispatcher::Dispatcher;
 
 /// Packets that go to a worker at a time: 64 KiB.
-const BATCH: usize = 1024;
+const BATCH: usize = 512;
 /// Batches that wait for a worker, before the dispatcher does.
-const BATCHES_WAITING: usize = 4;
+const BATCHES_WAITING: usize = 32;
 
 /// How a run is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,16 +85,20 @@ pub(crate) fn run<S: Source, A: Aggregate>(
     let (returns, returned) = channel::bounded(workers * (BATCHES_WAITING + 2));
     thread::scope(|scope| {
         let orders = (0..workers)
-            .map(|_| {
+            .map(|number| {
                 let (orders, inbox) = channel::bounded(BATCHES_WAITING);
                 let (reports, returns) = (reports.clone(), returns.clone());
                 let (clean, make) = (&clean, &make);
-                scope.spawn(move || worker::work(&inbox, &reports, &returns, clean, make));
-                orders
+                let work = move || worker::work(&inbox, &reports, &returns, clean, make);
+                let named = thread::Builder::new().name(format!("worker {number}"));
+                named.spawn_scoped(scope, work).map_err(Error::Thread)?;
+                Ok::<_, Error>(orders)
             })
-            .collect();
+            .collect::<Result<_, _>>()?;
         let collector = Collector::new(workers, &clean, closed);
-        let collector = scope.spawn(move || collector.collect(&inbox));
+        let named = thread::Builder::new().name("collector".into());
+        let collector = named.spawn_scoped(scope, move || collector.collect(&inbox));
+        let collector = collector.map_err(Error::Thread)?;
         let mut dispatcher = Dispatcher::new(telescope, seed, cut, orders, returned, reports);
         let outcome = dispatcher.run(source);
         dispatcher.finish(source.is_complete());

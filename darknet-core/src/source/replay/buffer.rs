@@ -62,9 +62,15 @@ impl Buffer {
     /// Makes `count` bytes available.
     #[inline]
     pub(super) fn need(&mut self, count: usize) -> Result<(), Stop> {
-        if self.unread.len() >= count {
-            return Ok(());
+        match self.unread.len() >= count {
+            true => Ok(()),
+            false => self.need_more(count),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn need_more(&mut self, count: usize) -> Result<(), Stop> {
         match self.fill(count) {
             Ok(()) if self.unread.len() >= count => Ok(()),
             Ok(()) if self.unread.is_empty() && self.ended == Some(false) => Err(Stop::End),

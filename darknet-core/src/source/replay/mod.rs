@@ -185,19 +185,21 @@ impl Captures {
             Stop::Cut => Some(None),
             Stop::Corrupt(why) => Some(Some(why)),
         };
+        match capture.format.unreadable() {
+            None => self.readable = true,
+            // A file that is corrupt before its first interface is corrupt.
+            Some(_) if matches!(corrupt, Some(Some(_))) => self.readable = true,
+            Some(found) => {
+                self.unreadable.get_or_insert((capture.path.clone(), found));
+            }
+        }
         if let Some(corrupt) = corrupt {
             self.damages.push(Damage {
-                path: capture.path.clone(),
+                path: capture.path,
                 offset: capture.buffer.offset(),
                 packets: capture.packets,
                 corrupt,
             });
-        }
-        match capture.format.unreadable() {
-            Some(found) => {
-                self.unreadable.get_or_insert((capture.path, found));
-            }
-            None => self.readable = true,
         }
     }
 }

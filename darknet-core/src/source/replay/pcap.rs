@@ -19,6 +19,8 @@ pub(super) struct Pcap {
     /// Nanoseconds in a unit of the fraction of a second.
     unit: Nanoseconds,
     link_type: u16,
+    /// The minor version, of which 4 is today's.
+    minor: u32,
 }
 
 impl Pcap {
@@ -39,22 +41,24 @@ impl Pcap {
                 "it ends within the {HEADER} bytes of a pcap header"
             ));
         };
-        let pcap = Self {
-            big_endian,
-            unit,
-            // The upper half says how long the frame check sequence is, which follows the packet
-            // and is not looked at.
-            link_type: number(header, 20, big_endian) as u16,
-        };
         let version = number(header, 4, big_endian);
         let (major, minor) = match big_endian {
             true => (version >> 16, version & 0xffff),
             false => (version & 0xffff, version >> 16),
         };
-        if (major, minor) != (2, 4) {
-            return Err(format!("it is of version {major}.{minor} of pcap, not 2.4"));
+        if major != 2 || minor > 4 {
+            return Err(format!(
+                "it is of version {major}.{minor} of pcap, not 2.0 to 2.4"
+            ));
         }
-        Ok(Some(pcap))
+        Ok(Some(Self {
+            big_endian,
+            unit,
+            // The upper half says how long the frame check sequence is, which follows the packet
+            // and is not looked at.
+            link_type: number(header, 20, big_endian) as u16,
+            minor,
+        }))
     }
 
     /// The link layer of every packet, or the number of one that is not read.
@@ -63,7 +67,7 @@ impl Pcap {
         Link::from_link_type(self.link_type).ok_or(self.link_type)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn next(&self, buffer: &mut Buffer) -> Result<Found, Stop> {
         buffer.need(RECORD)?;
         let Some(header) = buffer.available().first_chunk::<RECORD>() else {
@@ -72,10 +76,16 @@ impl Pcap {
         let seconds = number(header, 0, self.big_endian);
         let fraction = number(header, 4, self.big_endian);
         let captured = number(header, 8, self.big_endian);
+        let original = number(header, 12, self.big_endian);
+        // Before version 2.3 the lengths stood the other way round, in 2.3 either way: libpcap,
+        // sf-pcap.c.
+        let captured = match self.minor {
+            4 => captured,
+            3 => captured.min(original),
+            _ => original,
+        };
         if captured > CAPTURED_AT_MOST {
-            return Err(Stop::Corrupt(format!(
-                "a record claims {captured} bytes, more than {CAPTURED_AT_MOST}"
-            )));
+            return Err(claims(captured));
         }
         let length = RECORD + captured as usize;
         buffer.need(length)?;
@@ -92,11 +102,19 @@ impl Pcap {
     }
 }
 
-#[inline]
+#[cold]
+fn claims(captured: u32) -> Stop {
+    Stop::Corrupt(format!(
+        "a record claims {captured} bytes, more than {CAPTURED_AT_MOST}"
+    ))
+}
+
+#[inline(always)]
 fn number<const N: usize>(header: &[u8; N], at: usize, big_endian: bool) -> u32 {
-    let bytes = [header[at], header[at + 1], header[at + 2], header[at + 3]];
+    let (words, _) = header.as_chunks();
+    let number = u32::from_le_bytes(words[at / 4]);
     match big_endian {
-        true => u32::from_be_bytes(bytes),
-        false => u32::from_le_bytes(bytes),
+        true => number.swap_bytes(),
+        false => number,
     }
 }
