@@ -17,7 +17,9 @@
 //! let telescope = Telescope::new();
 //! let mut captures = Captures::open(["monday.pcap"])?;
 //! let snapshot = telescope.run(&mut captures)?.snapshot(telescope.dark(), 10);
-//! println!("{} packets from {:?} hosts", snapshot.ledger.counted, snapshot.hosts["all"]);
+//! for row in &snapshot.ports {
+//!     println!("{} {}: {} packets", row.class, row.port, row.packets);
+//! }
 //! # Ok::<(), darknet_core::Error>(())
 //! ```
 #![forbid(unsafe_code)]

@@ -68,8 +68,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     if works(with(&["+nightly", "fuzz", "--version"])) {
         for target in TARGETS {
             let mut fuzz = with(&["+nightly", "fuzz", "run", target]);
-            let target_dir = root().join("target/fuzz");
-            fuzz.arg("--target-dir").arg(target_dir).arg("--");
+            // What is found goes beside the named seeds, not among them.
+            let found = root().join("target/fuzz-corpus").join(target);
+            std::fs::create_dir_all(&found).map_err(|error| error.to_string())?;
+            fuzz.arg(found).arg(root().join("fuzz/corpus").join(target));
+            fuzz.arg("--target-dir").arg(root().join("target/fuzz")).arg("--");
             fuzz.arg(format!("-max_total_time={}", arguments.fuzz_seconds));
             fuzz.args([
                 "-rss_limit_mb=1024",

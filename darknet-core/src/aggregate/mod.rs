@@ -17,6 +17,8 @@ pub mod totals;
 mod family;
 mod hash;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use darknet_ebpf::Packet;
 

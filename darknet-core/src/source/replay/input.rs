@@ -1,6 +1,6 @@
 use std::{
     fs::{self, File},
-    io::{self, Chain, Cursor, Read},
+    io::{self, Cursor, Read},
     path::Path,
     sync::{
         Arc,
@@ -40,36 +40,41 @@ pub(super) fn size(path: &Path) -> Result<Option<u64>, Error> {
     Ok(metadata.is_file().then_some(metadata.len()))
 }
 
-/// Opens a file, or standard input, and undoes gzip. Bytes are added to `read` as they are read.
-pub(super) fn open(path: &Path, read: &Arc<AtomicU64>) -> Result<Input, Error> {
-    let fail = |source| Error::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let raw: Input = if is_standard_input(path) {
-        Box::new(io::stdin())
-    } else {
-        Box::new(File::open(path).map_err(fail)?)
-    };
+/// Opens a file, or standard input.
+pub(super) fn open(path: &Path) -> Result<Input, Error> {
+    if is_standard_input(path) {
+        return Ok(Box::new(io::stdin()));
+    }
+    match File::open(path) {
+        Ok(file) => Ok(Box::new(file)),
+        Err(source) => Err(Error::Read {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// Undoes gzip, if that is what it is. Bytes are added to `read` as they are read.
+pub(super) fn decompress(path: &Path, raw: Input, read: &Arc<AtomicU64>) -> Result<Input, Error> {
     let mut counted = Counted {
         input: raw,
         read: Arc::clone(read),
     };
     let mut begin = Vec::new();
-    (&mut counted)
-        .take(GZIP.len() as u64)
+    let mut first = (&mut counted).take(GZIP.len() as u64);
+    first
         .read_to_end(&mut begin)
-        .map_err(fail)?;
+        .map_err(|source| Error::Read {
+            path: path.to_owned(),
+            source,
+        })?;
     let is_gzip = begin == GZIP;
-    let whole: Chain<_, _> = Cursor::new(begin).chain(counted);
-    Ok(if is_gzip {
-        Box::new(MultiGzDecoder::new(io::BufReader::with_capacity(
-            1 << 16,
-            whole,
-        )))
-    } else {
-        Box::new(whole)
-    })
+    let whole = Cursor::new(begin).chain(counted);
+    if !is_gzip {
+        return Ok(Box::new(whole));
+    }
+    let buffered = io::BufReader::with_capacity(1 << 16, whole);
+    Ok(Box::new(MultiGzDecoder::new(buffered)))
 }
 
 fn is_standard_input(path: &Path) -> bool {

@@ -7,6 +7,7 @@ mod pcapng;
 
 use std::{
     fmt,
+    io::Read,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -20,6 +21,7 @@ use darknet_ebpf::Link;
 use super::{Record, Source};
 use crate::{Error, time::Nanoseconds};
 use buffer::Buffer;
+use input::Input;
 use pcap::Pcap;
 use pcapng::Pcapng;
 
@@ -146,17 +148,52 @@ impl Captures {
             }
             total = total.zip(size).map(|(total, size)| total + size);
         }
-        Ok(Self {
+        let read = Arc::default();
+        Ok(Self::new(paths, None, Progress { read, total }))
+    }
+
+    /// One capture from any reader, called `name` in messages.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use darknet_core::{Captures, Telescope};
+    ///
+    /// // A pcap file of Ethernet frames, without any.
+    /// let mut bytes = Vec::from(0xa1b2_c3d4u32.to_be_bytes());
+    /// bytes.extend([0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]);
+    ///
+    /// let mut captures = Captures::from_reader("empty", std::io::Cursor::new(bytes))?;
+    /// let window = Telescope::new().run(&mut captures)?;
+    /// assert_eq!(window.ledger.received, 0);
+    /// # Ok::<(), darknet_core::Error>(())
+    /// ```
+    pub fn from_reader(
+        name: impl Into<PathBuf>,
+        reader: impl Read + Send + 'static,
+    ) -> Result<Self, Error> {
+        let read = Arc::default();
+        let capture = Capture::new(name.into(), Box::new(reader), &read)?;
+        Ok(Self::new(
+            Vec::new(),
+            Some(capture),
+            Progress { read, total: None },
+        ))
+    }
+
+    fn new(paths: Vec<PathBuf>, current: Option<Capture>, progress: Progress) -> Self {
+        Self {
             paths: paths.into_iter(),
-            current: None,
+            current,
             damages: Vec::new(),
             readable: false,
             unreadable: None,
-            progress: Progress {
-                read: Arc::default(),
-                total,
-            },
-        })
+            progress,
+        }
     }
 
     /// What could not be read to its end, so far.
@@ -246,11 +283,14 @@ impl Source for Captures {
 
 impl Capture {
     fn open(path: &Path, read: &Arc<AtomicU64>) -> Result<Self, Error> {
-        let input = input::open(path, read)?;
-        let mut buffer = Buffer::new(input);
-        let format = Format::recognise(path, &mut buffer)?;
+        Self::new(path.to_owned(), input::open(path)?, read)
+    }
+
+    fn new(path: PathBuf, raw: Input, read: &Arc<AtomicU64>) -> Result<Self, Error> {
+        let mut buffer = Buffer::new(input::decompress(&path, raw, read)?);
+        let format = Format::recognise(&path, &mut buffer)?;
         Ok(Self {
-            path: path.to_owned(),
+            path,
             buffer,
             format,
             packets: 0,

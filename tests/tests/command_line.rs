@@ -1,0 +1,466 @@
+//! The `darknet` binary as its users meet it.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    sync::LazyLock,
+};
+
+use darknet_tests::file::{pcap, record, syn};
+use serde_json::Value;
+use tempfile::TempDir;
+use xtask::cargo::{self, root};
+
+static DARKNET: LazyLock<PathBuf> =
+    LazyLock::new(|| cargo::darknet(false).expect("darknet is built"));
+
+fn replay(arguments: &[&str]) -> Output {
+    let output = Command::new(&*DARKNET)
+        .arg("replay")
+        .args(arguments)
+        .output();
+    output.expect("darknet runs")
+}
+
+fn bundled() -> String {
+    let path = root().join("xtask/scenarios/first-light.pcap");
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).expect("one JSON document")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("UTF-8")
+}
+
+/// Packets on the first of May 2021, some seconds after midnight each.
+fn file(folder: &TempDir, name: &str, seconds: &[u32]) -> String {
+    let mut bytes = pcap(101);
+    for second in seconds {
+        let packet = syn([198, 51, 100, 7], [203, 0, 113, 9], 23);
+        bytes.extend(record(1_619_827_200 + second, 0, &packet));
+    }
+    write(folder, name, &bytes)
+}
+
+fn write(folder: &TempDir, name: &str, bytes: &[u8]) -> String {
+    let path = folder.path().join(name);
+    fs::write(&path, bytes).expect("a file");
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+#[test]
+fn json_has_the_layout_of_the_schema() {
+    let output = replay(&[&bundled(), "--json"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(said(&output), "", "only the document");
+    let document = json(&output);
+    let keys = |value: &Value| -> Vec<String> {
+        value
+            .as_object()
+            .expect("an object")
+            .keys()
+            .cloned()
+            .collect()
+    };
+    let sorted = |names: &str| {
+        let mut names: Vec<String> = names.split(' ').map(Into::into).collect();
+        names.sort_unstable();
+        names
+    };
+    let classes =
+        "tcp_syn tcp_backscatter tcp_other udp icmp icmp_backscatter fragment malformed other";
+    assert_eq!(document["schema"], "darknet.snapshot/1");
+    assert_eq!(document["start"], "2021-05-01T00:00:00Z");
+    assert_eq!(document["end"], "2021-05-01T00:03:00Z");
+    assert_eq!(document["incomplete"], false);
+    assert_eq!(document["coverage"], 1.0);
+    assert_eq!(keys(&document["classes"]), sorted(classes));
+    assert_eq!(keys(&document["classes"]["udp"]), sorted("packets bytes"));
+    assert_eq!(
+        keys(&document["hosts"]),
+        sorted(&classes.replace("malformed", "all"))
+    );
+    assert_eq!(keys(&document["tools"]), sorted("mirai zmap masscan"));
+    assert_eq!(keys(&document["tools"]["zmap"]), sorted("packets hosts"));
+    assert_eq!(
+        keys(&document["ledger"]),
+        sorted(
+            "received passed filtered counted delivered observed sampled_out not_requested in_flight late untimed lost missed"
+        )
+    );
+    assert_eq!(
+        keys(&document["ledger"]["lost"]),
+        sorted("ring_full fill_empty no_socket redirect_failed headers_full truncated abandoned")
+    );
+    assert_eq!(document["ledger"]["missed"]["nic"], 0);
+    for (table, columns) in [
+        ("ports", "class port packets bytes hosts"),
+        ("icmp", "version type code packets bytes"),
+        ("networks", "network packets bytes"),
+        ("sources", "source packets"),
+    ] {
+        let rows = document[table].as_array().expect("a list");
+        assert!(!rows.is_empty(), "{table}");
+        for row in rows {
+            assert_eq!(keys(row), sorted(columns), "{table}");
+        }
+    }
+}
+
+#[test]
+fn lists_are_sorted_and_cut() {
+    let all = json(&replay(&[&bundled(), "--json", "--top", "0"]));
+    let order = [
+        "tcp_syn",
+        "tcp_backscatter",
+        "tcp_backscatter_destination",
+        "tcp_other",
+        "udp",
+    ];
+    let key = |row: &Value| {
+        let class = order.iter().position(|class| row["class"] == **class);
+        let packets = row["packets"].as_u64().expect("packets");
+        (
+            u64::MAX - packets,
+            class.expect("a class"),
+            row["port"].as_u64().expect("a port"),
+        )
+    };
+    let ports = all["ports"].as_array().expect("ports");
+    assert!(ports.iter().map(key).is_sorted());
+    for top in [1, 3] {
+        let cut = json(&replay(&[&bundled(), "--json", "--top", &top.to_string()]));
+        for table in ["icmp", "networks", "sources"] {
+            let (all, cut) = (all[table].as_array(), cut[table].as_array());
+            assert_eq!(
+                cut.map(Vec::as_slice),
+                all.map(|rows| &rows[..top]),
+                "{table}"
+            );
+        }
+        let rows = cut["ports"].as_array().expect("ports");
+        assert!(rows.iter().map(key).is_sorted());
+        for class in order {
+            let of = |rows: &[Value]| -> Vec<Value> {
+                rows.iter()
+                    .filter(|row| row["class"] == class)
+                    .take(top)
+                    .cloned()
+                    .collect()
+            };
+            assert_eq!(of(rows), of(ports), "the first {top} of {class}");
+            assert_eq!(rows.iter().filter(|row| row["class"] == class).count(), top);
+        }
+    }
+}
+
+#[test]
+fn windows_are_a_document_each_and_a_line_each() {
+    let folder = TempDir::new().expect("a folder");
+    // One that comes a second late within the grace, and one that comes too late.
+    let capture = file(&folder, "a", &[0, 59, 60, 59, 200, 59]);
+    let output = replay(&[&capture, "--json", "--windows"]);
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let documents: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a document"))
+        .collect();
+    let rows: Vec<_> = documents
+        .iter()
+        .map(|document| {
+            let ledger = &document["ledger"];
+            let [start, end] =
+                ["start", "end"].map(|edge| document[edge].as_str().expect("a time"));
+            (
+                &start[11..],
+                &end[11..],
+                ledger["received"].clone(),
+                ledger["late"].clone(),
+            )
+        })
+        .collect();
+    let expected = [
+        ("00:00:00Z", "00:01:00Z", 3, 0),
+        ("00:01:00Z", "00:02:00Z", 1, 0),
+        ("00:03:00Z", "00:04:00Z", 2, 1),
+    ];
+    let expected =
+        expected.map(|(start, end, received, late)| (start, end, received.into(), late.into()));
+    assert_eq!(rows, expected);
+
+    let output = replay(&[&capture, "--json", "--windows", "--window", "500ms"]);
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(
+        text.contains("\"end\":\"2021-05-01T00:00:00.5Z\""),
+        "{text}"
+    );
+
+    let whole = json(&replay(&[&capture, "--json"]));
+    assert_eq!(whole["ledger"]["received"], 6);
+    assert_eq!(whole["ledger"]["late"], 1);
+}
+
+#[test]
+fn nothing_seen_is_said() {
+    let folder = TempDir::new().expect("a folder");
+    let capture = file(&folder, "none", &[]);
+    let document = json(&replay(&[&capture, "--json"]));
+    assert!(document["start"].is_null() && document["end"].is_null());
+    assert!(document["coverage"].is_null());
+    assert_eq!(document["ledger"]["received"], 0);
+    assert_eq!(document["classes"]["tcp_syn"]["packets"], 0);
+    let windows = replay(&[&capture, "--json", "--windows"]);
+    assert_eq!((windows.status.code(), windows.stdout.len()), (Some(0), 0));
+    let text = String::from_utf8(replay(&[&capture]).stdout).expect("UTF-8");
+    assert!(text.starts_with("nothing seen"), "{text}");
+}
+
+#[test]
+fn several_files_and_standard_input_are_one_stream() {
+    let folder = TempDir::new().expect("a folder");
+    let (a, b) = (file(&folder, "a", &[0, 1]), file(&folder, "b", &[70]));
+    let document = json(&replay(&[&a, &b, "--json"]));
+    assert_eq!(document["ledger"]["received"], 3);
+    assert_eq!(document["end"], "2021-05-01T00:02:00Z");
+
+    let mut child = Command::new(&*DARKNET)
+        .args(["replay", "-", &b, "--json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("darknet runs");
+    let mut input = child.stdin.take().expect("standard input");
+    input
+        .write_all(&fs::read(&a).expect("a file"))
+        .expect("it reads");
+    drop(input);
+    assert_eq!(json(&child.wait_with_output().expect("it ends")), document);
+}
+
+#[test]
+fn dark_prefixes_and_exclusions_decide_what_passes() {
+    let bundled = bundled();
+    let passed = |arguments: &[&str]| {
+        let document = json(&replay(
+            &[&[bundled.as_str(), "--json"], arguments].concat(),
+        ));
+        (
+            document["ledger"]["passed"].as_u64(),
+            document["dark"].clone(),
+        )
+    };
+    let (all, dark) = passed(&[]);
+    assert_eq!((all, &dark["addresses"]), (Some(23), &Value::Null));
+    let (v6, dark) = passed(&["--dark", "203.0.113.0/24"]);
+    assert!(v6 > all && dark["addresses"] == 256);
+    let (fewer, dark) = passed(&[
+        "--dark",
+        "203.0.113.0/24",
+        "--exclude",
+        "203.0.113.128/25,203.0.113.7",
+    ]);
+    assert!(fewer > v6 && dark["addresses"] == 127, "{dark}");
+    assert_eq!(
+        dark["excluded"],
+        serde_json::json!(["203.0.113.7/32", "203.0.113.128/25"])
+    );
+}
+
+#[test]
+fn a_capture_cut_short_gives_its_figures_and_a_warning() {
+    let folder = TempDir::new().expect("a folder");
+    let whole = fs::read(file(&folder, "whole", &[0, 1, 2])).expect("a file");
+    let cut = write(&folder, "cut", &whole[..whole.len() - 1]);
+    let output = replay(&[&cut, "--json"]);
+    assert_eq!(output.status.code(), Some(0));
+    let warning =
+        format!("warning: {cut}: cut short in the record at byte 136; 2 packets read before it\n");
+    assert_eq!(said(&output), warning);
+    assert_eq!(json(&output)["ledger"]["received"], 2);
+    assert_eq!(json(&output)["incomplete"], false);
+}
+
+#[test]
+fn a_corrupt_capture_gives_its_figures_and_fails_and_the_next_file_still_counts() {
+    let folder = TempDir::new().expect("a folder");
+    let mut bytes = fs::read(file(&folder, "whole", &[0, 1, 2])).expect("a file");
+    bytes[24 + 56 + 8..][..4].fill(0xff);
+    let corrupt = write(&folder, "corrupt", &bytes);
+    let good = file(&folder, "good", &[3]);
+    let output = replay(&[&corrupt, &good, "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = format!(
+        "error: {corrupt}: corrupt at byte 80: a record claims 4294967295 bytes, more than 262144; 1 packets read before it, the rest of the file left out\n"
+    );
+    assert_eq!(said(&output), error);
+    assert_eq!(json(&output)["ledger"]["received"], 2);
+    assert_eq!(json(&output)["incomplete"], true);
+    let text = String::from_utf8(replay(&[&corrupt]).stdout).expect("UTF-8");
+    assert!(text.contains("INCOMPLETE"), "{text}");
+}
+
+#[test]
+fn every_wrong_input_is_one_line_that_says_the_way_out() {
+    let folder = TempDir::new().expect("a folder");
+    let good = file(&folder, "good", &[0]);
+    let missing = folder
+        .path()
+        .join("missing")
+        .to_str()
+        .expect("UTF-8")
+        .to_owned();
+    let empty = write(&folder, "empty", b"");
+    let text = write(&folder, "text", b"not a capture at all");
+    let wlan = write(&folder, "wlan", &pcap(105));
+    let directory = folder.path().to_str().expect("UTF-8");
+    let cases: &[(&str, &[&str], i32, &str)] = &[
+        ("no file", &[], 2, "<FILE>"),
+        ("a missing file", &[&missing], 1, "No such file"),
+        (
+            "a missing file among good ones",
+            &[&good, &missing],
+            1,
+            "No such file",
+        ),
+        ("a directory", &[directory], 1, "*.pcap"),
+        ("an empty file", &[&empty], 1, "it is empty"),
+        ("no capture", &[&text], 1, "pcap, pcapng and gzip"),
+        ("no readable interface", &[&wlan], 1, "link type 105"),
+        ("an unknown option", &[&good, "--jsn"], 2, "--json"),
+        (
+            "a prefix that is none",
+            &[&good, "--dark", "dark"],
+            2,
+            "203.0.113.0/24",
+        ),
+        (
+            "a prefix too long",
+            &[&good, "--dark", "10.0.0.0/33"],
+            2,
+            "10.0.0.0/33",
+        ),
+        (
+            "host bits",
+            &[&good, "--dark", "10.0.0.1/8"],
+            2,
+            "write 10.0.0.0/8",
+        ),
+        (
+            "host bits",
+            &[&good, "--exclude", "10.0.0.1/8"],
+            2,
+            "write 10.0.0.0/8",
+        ),
+        (
+            "dark and excluded",
+            &[&good, "--dark", "10.0.0.0/8", "--exclude", "10.0.0.0/8"],
+            2,
+            "both dark and excluded",
+        ),
+        (
+            "an exclusion of nothing",
+            &[&good, "--dark", "10.0.0.0/8", "--exclude", "11.0.0.0/8"],
+            2,
+            "no dark prefix",
+        ),
+        (
+            "a window of zero",
+            &[&good, "--window", "0s"],
+            2,
+            "more than 0",
+        ),
+        (
+            "a negative window",
+            &[&good, "--window=-5s"],
+            2,
+            "more than 0",
+        ),
+        (
+            "a window of years",
+            &[&good, "--window", "9000h"],
+            2,
+            "366 days",
+        ),
+        (
+            "a window that is none",
+            &[&good, "--window", "soon"],
+            2,
+            "--window",
+        ),
+        ("no workers", &[&good, "--workers", "0"], 2, "--workers"),
+        (
+            "too many workers",
+            &[&good, "--workers", "65"],
+            2,
+            "1 to 64",
+        ),
+        (
+            "too little memory",
+            &[&good, "--memory", "1"],
+            2,
+            "at least 4 MiB",
+        ),
+        ("top of what", &[&good, "--top", "ten"], 2, "--top"),
+    ];
+    for (name, arguments, code, hint) in cases {
+        let output = replay(arguments);
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(*code), "{name}: {said}");
+        assert!(
+            said.starts_with("error: ") && said.contains(hint),
+            "{name}: {said}"
+        );
+        assert_eq!(said.lines().count(), 1, "{name}: {said}");
+        assert!(output.stdout.is_empty(), "{name}");
+    }
+    let output = Command::new(&*DARKNET)
+        .arg("replai")
+        .output()
+        .expect("darknet runs");
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(said(&output).lines().count(), 1);
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_failure() {
+    let mut child = Command::new(&*DARKNET)
+        .args([
+            "replay",
+            &bundled(),
+            "--json",
+            "--windows",
+            "--window",
+            "1ms",
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("darknet runs");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(
+        (output.status.code(), said(&output).as_str()),
+        (Some(0), "")
+    );
+}
+
+#[test]
+fn the_table_is_for_people() {
+    let text = String::from_utf8(replay(&[&bundled()]).stdout).expect("UTF-8");
+    for line in [
+        "2021-05-01T00:00:00Z to 2021-05-01T00:03:00Z, dark: every destination",
+        "ledger  received 2,000 = passed 23 + filtered 0 + counted 1,977",
+        "392 hosts in all",
+    ] {
+        assert!(
+            text.lines().any(|printed| printed == line),
+            "{line}\n{text}"
+        );
+    }
+    assert!(Path::new(&bundled()).exists());
+}
