@@ -1,4 +1,4 @@
-use std::{cmp::Reverse, fmt, net::IpAddr};
+use std::{cmp::Reverse, collections::HashMap, fmt, net::IpAddr};
 
 use darknet_ebpf::{Class, IcmpKey, PortTable, Tool};
 use ipnet::IpNet;
@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use crate::{
     Dark,
     aggregate::{
-        Counts, Figures, Icmp, Ports, Sources,
-        sources::{Hosts, Overflow},
+        Counts, Icmp, Ports, Sources, Totals,
+        sources::{Hosts, Overflow, PortHosts},
     },
     ledger::Ledger,
     window::Window,
@@ -147,15 +147,27 @@ pub struct ToolRow {
     pub hosts: Option<u64>,
 }
 
+/// What a snapshot is made from.
+pub(crate) struct Parts<'a> {
+    pub(crate) totals: &'a Totals,
+    pub(crate) ports: &'a Ports,
+    pub(crate) icmp: &'a Icmp,
+    /// `None` after an overflow.
+    pub(crate) networks: Option<HashMap<IpNet, Counts>>,
+    /// `None` where no packets are delivered.
+    pub(crate) sources: Option<&'a Sources>,
+}
+
 impl Snapshot {
-    pub(crate) fn new(window: &Window<Figures>, dark: &Dark, top: usize) -> Self {
-        let Figures {
+    pub(crate) fn new<A>(window: &Window<A>, parts: Parts<'_>, dark: &Dark, top: usize) -> Self {
+        let Parts {
             totals,
             ports,
             icmp,
+            networks,
             sources,
-        } = &window.aggregate;
-        let hosts = sources.hosts();
+        } = parts;
+        let hosts = sources.and_then(Sources::hosts);
         Self {
             schema: "darknet.snapshot/1",
             start: window.edges.map(|(start, _)| start),
@@ -169,11 +181,11 @@ impl Snapshot {
             ledger: window.ledger.clone(),
             coverage: window.ledger.coverage(),
             classes: Class::ALL.map(|class| (class, totals.class(class))),
-            ports: port_rows(ports, sources, top),
+            ports: port_rows(ports, sources.and_then(Sources::port_hosts), top),
             icmp: highest(icmp_rows(icmp), top, |row| {
                 (Reverse(row.packets), row.version, row.kind, row.code)
             }),
-            networks: sources.networks().map(|networks| {
+            networks: networks.map(|networks| {
                 let rows = networks.into_iter().map(|(network, counts)| NetworkRow {
                     network,
                     packets: counts.packets,
@@ -181,7 +193,7 @@ impl Snapshot {
                 });
                 highest(rows, top, |row| (Reverse(row.packets), row.network))
             }),
-            sources: sources.iter().map(|sources| {
+            sources: sources.and_then(Sources::iter).map(|sources| {
                 let rows = sources.map(|(source, counts)| SourceRow {
                     source,
                     packets: counts.packets,
@@ -194,7 +206,7 @@ impl Snapshot {
                 hosts: hosts.map(|hosts| hosts.tool(tool)),
             }),
             hosts,
-            overflow: sources.overflow(),
+            overflow: sources.map(Sources::overflow).unwrap_or_default(),
         }
     }
 
@@ -205,8 +217,7 @@ impl Snapshot {
     }
 }
 
-fn port_rows(ports: &Ports, sources: &Sources, top: usize) -> Vec<PortRow> {
-    let hosts = sources.port_hosts();
+fn port_rows(ports: &Ports, hosts: Option<PortHosts>, top: usize) -> Vec<PortRow> {
     let mut tables = PortTable::ALL.map(|_| Vec::new());
     for (table, port, counts) in ports.iter() {
         tables[table as usize].push(PortRow {

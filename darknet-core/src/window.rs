@@ -1,6 +1,11 @@
 use jiff::Timestamp;
 
-use crate::{Dark, aggregate::Figures, ledger::Ledger, snapshot::Snapshot};
+use crate::{
+    Dark,
+    aggregate::Figures,
+    ledger::Ledger,
+    snapshot::{Parts, Snapshot},
+};
 
 /// A closed window, or several as one: what was counted in it.
 #[derive(Clone, Debug)]
@@ -21,6 +26,19 @@ impl Window<Figures> {
     /// The tables of the window, each cut to its `top` rows (`ports` to that many per table);
     /// 0 keeps all of them.
     pub fn snapshot(&self, dark: &Dark, top: usize) -> Snapshot {
-        Snapshot::new(self, dark, top)
+        let Figures {
+            totals,
+            ports,
+            icmp,
+            sources,
+        } = &self.aggregate;
+        let parts = Parts {
+            totals,
+            ports,
+            icmp,
+            networks: sources.networks(),
+            sources: Some(sources),
+        };
+        Snapshot::new(self, parts, dark, top)
     }
 }
