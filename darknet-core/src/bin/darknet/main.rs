@@ -1,6 +1,7 @@
 //! The `darknet` command line: one file per subcommand.
 #![forbid(unsafe_code)]
 
+mod options;
 mod progress;
 mod replay;
 mod table;

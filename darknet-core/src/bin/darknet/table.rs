@@ -7,6 +7,48 @@ use darknet_core::{
 
 /// Prints the tables of a snapshot for people.
 pub(crate) fn print(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
+    summary(out, snapshot)?;
+    let icmp = snapshot.icmp.iter().map(|row| {
+        let name = format!("IPv{} type {} code {}", row.version, row.kind, row.code);
+        vec![name, grouped(row.packets), grouped(row.bytes)]
+    });
+    table(out, &["icmp", "packets", "bytes"], icmp)?;
+    match &snapshot.networks {
+        Some(networks) => {
+            let rows = networks.iter().map(|row| {
+                vec![
+                    row.network.to_string(),
+                    grouped(row.packets),
+                    grouped(row.bytes),
+                ]
+            });
+            table(out, &["network", "packets", "bytes"], rows)?;
+        }
+        None => writeln!(out, "networks: more sources than --memory has room for\n")?,
+    }
+    match &snapshot.sources {
+        Some(sources) => {
+            let rows = sources
+                .iter()
+                .map(|row| vec![row.source.to_string(), grouped(row.packets)]);
+            table(out, &["source", "packets"], rows)?;
+        }
+        None => writeln!(out, "sources: more sources than --memory has room for\n")?,
+    }
+    let tools = snapshot.tools.iter().map(|row| {
+        vec![
+            row.tool.name().into(),
+            grouped(row.packets),
+            optional(row.hosts),
+        ]
+    });
+    table(out, &["tool", "packets", "hosts"], tools)?;
+    let hosts = optional(snapshot.hosts.map(|hosts| hosts.all));
+    writeln!(out, "{hosts} hosts in all")
+}
+
+/// The ledger, the classes and the ports.
+pub(crate) fn summary(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
     match (snapshot.start, snapshot.end) {
         (Some(start), Some(end)) => write!(out, "{start} to {end}")?,
         _ => write!(out, "nothing seen")?,
@@ -46,44 +88,7 @@ pub(crate) fn print(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()>
             optional(row.hosts),
         ]
     });
-    table(out, &["port", "packets", "bytes", "hosts"], ports)?;
-    let icmp = snapshot.icmp.iter().map(|row| {
-        let name = format!("IPv{} type {} code {}", row.version, row.kind, row.code);
-        vec![name, grouped(row.packets), grouped(row.bytes)]
-    });
-    table(out, &["icmp", "packets", "bytes"], icmp)?;
-    match &snapshot.networks {
-        Some(networks) => {
-            let rows = networks.iter().map(|row| {
-                vec![
-                    row.network.to_string(),
-                    grouped(row.packets),
-                    grouped(row.bytes),
-                ]
-            });
-            table(out, &["network", "packets", "bytes"], rows)?;
-        }
-        None => writeln!(out, "networks: more sources than --memory has room for\n")?,
-    }
-    match &snapshot.sources {
-        Some(sources) => {
-            let rows = sources
-                .iter()
-                .map(|row| vec![row.source.to_string(), grouped(row.packets)]);
-            table(out, &["source", "packets"], rows)?;
-        }
-        None => writeln!(out, "sources: more sources than --memory has room for\n")?,
-    }
-    let tools = snapshot.tools.iter().map(|row| {
-        vec![
-            row.tool.name().into(),
-            grouped(row.packets),
-            optional(row.hosts),
-        ]
-    });
-    table(out, &["tool", "packets", "hosts"], tools)?;
-    let hosts = optional(snapshot.hosts.map(|hosts| hosts.all));
-    writeln!(out, "{hosts} hosts in all")
+    table(out, &["port", "packets", "bytes", "hosts"], ports)
 }
 
 fn dark(snapshot: &Snapshot) -> String {
