@@ -124,6 +124,21 @@ impl Dark {
         self.is_dark(version, number)
     }
 
+    /// Where dark and not dark meet, sorted: each is the first address that differs from the one
+    /// before it, or, for address 0, from what [`is_any`](Self::is_any) says of all.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    pub(crate) fn boundaries(&self, version: Version) -> Vec<u128> {
+        let mut last = self.is_any();
+        let ranges = match version {
+            Version::V4 => &self.v4,
+            Version::V6 => &self.v6,
+        };
+        let turns = ranges
+            .iter()
+            .filter(|(_, dark)| *dark != std::mem::replace(&mut last, *dark));
+        turns.map(|(start, _)| *start).collect()
+    }
+
     /// Whether the destination with this number is dark.
     #[inline]
     pub(crate) fn is_dark(&self, version: Version, number: u128) -> bool {
@@ -283,6 +298,38 @@ mod tests {
         assert!(dark.contains("198.51.100.1".parse().expect("an address")));
         assert!(dark.contains("2001:db8::1".parse().expect("an address")));
         assert!(!dark.contains("192.0.2.200".parse().expect("an address")));
+    }
+
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[test]
+    fn boundaries_say_what_the_ranges_say() {
+        for (prefixes, excluded) in [
+            (vec![], vec![]),
+            (vec![], vec!["192.0.2.0/24", "0.0.0.0/8", "2001:db8::/32"]),
+            (vec!["0.0.0.0/0"], vec![]),
+            (vec!["::/0", "255.255.255.255/32"], vec!["ffff::/16"]),
+            (
+                vec!["10.0.0.0/8", "10.1.2.0/24", "11.0.0.0/8"],
+                vec!["10.1.0.0/16", "10.1.2.7/32"],
+            ),
+        ] {
+            let dark = dark(&prefixes, &excluded);
+            for version in [Version::V4, Version::V6] {
+                let most = match version {
+                    Version::V4 => u32::MAX.into(),
+                    Version::V6 => u128::MAX,
+                };
+                let boundaries = dark.boundaries(version);
+                let around = boundaries.iter().flat_map(|&at| [at.saturating_sub(1), at]);
+                for address in around.chain([0, 1, most]) {
+                    assert_eq!(
+                        darknet_ebpf::is_dark(dark.is_any(), boundaries.iter().copied(), address),
+                        dark.is_dark(version, address),
+                        "{prefixes:?} without {excluded:?}: {address:#x}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]

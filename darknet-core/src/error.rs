@@ -90,9 +90,147 @@ pub enum Error {
         rule: &'static str,
     },
 
+    /// No dark prefix to watch.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[error(
+        "no dark prefix: name one with --dark PREFIX, or say --any to count and drop everything"
+    )]
+    NoDark,
+
+    /// A dark prefix that is everything.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[error(
+        "{prefix} is every address; name the prefixes that are dark, or say --any to count and drop everything"
+    )]
+    DefaultRoute {
+        /// The prefix.
+        prefix: IpNet,
+    },
+
+    /// A dark prefix that holds an address of this host.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[error(
+        "{address} of {interface} is this host's own and would be dark; leave it out with --exclude {address}"
+    )]
+    OwnAddress {
+        /// The address.
+        address: std::net::IpAddr,
+        /// The interface that has it.
+        interface: String,
+    },
+
+    /// The addresses of this host cannot be known.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[error("the addresses of this host could not be read: {0}; nothing was attached")]
+    Host(io::Error),
+
     /// A thread could not be started.
     #[error("a worker thread could not be started: {0}; try fewer workers")]
     Thread(io::Error),
+
+    /// A capability that is missing.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[error("{doing} needs {missing}; run as root, or grant it to the program with setcap")]
+    Privilege {
+        /// What was to be done.
+        doing: &'static str,
+        /// The capabilities that are missing, by name.
+        missing: String,
+    },
+
+    /// The kernel refused the program.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[error("kernel {release} refuses Darknet's program: {source}; Linux 6.1 or newer is needed")]
+    Refused {
+        /// The kernel, as it calls itself.
+        release: String,
+        /// What the system said.
+        source: io::Error,
+        /// What its verifier said: many lines, for a bug report.
+        log: String,
+    },
+
+    /// The embedded program is not what this library expects.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[error(
+        "the embedded kernel program is broken: {what}; rebuild it with cargo xtask build-ebpf"
+    )]
+    KernelObject {
+        /// What is wrong with it.
+        what: String,
+    },
+
+    /// More prefixes than the kernel program holds.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[error(
+        "dark and not dark meet in {found} places of IPv{version}, and {most} fit; merge prefixes, or name fewer"
+    )]
+    TooManyPrefixes {
+        /// 4 or 6.
+        version: u8,
+        /// Boundaries between dark and not dark.
+        found: usize,
+        /// How many fit.
+        most: usize,
+    },
+
+    /// An interface that there isn't.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[error("{name}: no such interface in this network namespace; ip link lists them")]
+    UnknownInterface {
+        /// What was given.
+        name: String,
+    },
+
+    /// An interface that has disappeared.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[error("{name}: the interface has disappeared; what was counted until then stands")]
+    InterfaceGone {
+        /// The interface.
+        name: String,
+    },
+
+    /// An interface that runs another XDP program.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[error(
+        "{name}: runs another XDP program, {program} (id {id}); stop its owner, or ip link set {name} xdp off"
+    )]
+    InterfaceTaken {
+        /// The interface.
+        name: String,
+        /// The other program's name.
+        program: String,
+        /// Its number.
+        id: u32,
+    },
+
+    /// Somebody has detached the program.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[error("{name}: somebody has detached Darknet's program; what was counted until then stands")]
+    Detached {
+        /// The interface.
+        name: String,
+    },
+
+    /// An interface that takes the program in no mode.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[error("{name}: takes no XDP program, in driver mode or generic mode: {source}")]
+    Attach {
+        /// The interface.
+        name: String,
+        /// What the system said first.
+        source: io::Error,
+    },
+
+    /// The system refused something.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[error("{doing}: {source}")]
+    System {
+        /// What was to be done.
+        doing: String,
+        /// What the system said.
+        source: io::Error,
+    },
 
     /// A window whose ledger does not add up: a bug in Darknet.
     #[error("the ledger does not add up: {0}; this is a bug in Darknet, please report it")]

@@ -65,6 +65,34 @@ impl Ledger {
         self.cells[cell as usize] += 1;
     }
 
+    /// Adds packets that ended in `cell`.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    pub(crate) fn add(&mut self, cell: Cell, packets: u64) {
+        self.cells[cell as usize] += packets;
+    }
+
+    /// Adds another window's.
+    pub fn merge(&mut self, other: &Self) {
+        let Self {
+            received,
+            counted,
+            cells,
+            observed,
+            late,
+            untimed,
+            missed_nic,
+        } = self;
+        *received += other.received;
+        *counted += other.counted;
+        for (mine, theirs) in cells.iter_mut().zip(other.cells) {
+            *mine += theirs;
+        }
+        *observed += other.observed;
+        *late += other.late;
+        *untimed += other.untimed;
+        *missed_nic += other.missed_nic;
+    }
+
     /// Packets counted but lost on their way to a worker, all stages together.
     pub fn lost(&self) -> u64 {
         self.sum(Cell::is_lost)

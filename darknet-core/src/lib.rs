@@ -22,11 +22,16 @@
 //! }
 //! # Ok::<(), darknet_core::Error>(())
 //! ```
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod aggregate;
+#[cfg(all(feature = "live", target_os = "linux"))]
+pub mod kernel;
 /// Where every packet ended.
 pub mod ledger;
+/// Watching an interface.
+#[cfg(all(feature = "live", target_os = "linux"))]
+pub mod live;
 /// The tables, as they are printed.
 pub mod snapshot;
 pub mod source;

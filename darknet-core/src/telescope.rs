@@ -31,7 +31,7 @@ pub struct Telescope {
     pub(crate) workers: NonZeroUsize,
     pub(crate) window: Nanoseconds,
     pub(crate) grace: Nanoseconds,
-    memory: usize,
+    pub(crate) memory: usize,
 }
 
 /// Workers that still make a difference: there are 64 logical shards.

@@ -33,6 +33,8 @@
 pub mod abi;
 /// What a packet is: SYN, backscatter, UDP, ICMP, …
 pub mod class;
+/// Where dark and not dark meet.
+pub mod dark;
 /// Bounds-checked reads: one trait, and its implementation for byte slices.
 pub mod frame;
 /// The cells in which a packet can end.
@@ -44,8 +46,9 @@ pub mod packet;
 /// Which tool made a packet: Mirai, ZMap, Masscan.
 pub mod tool;
 
-pub use abi::{IcmpKey, PortTable};
+pub use abi::{Header, IcmpKey, PortTable};
 pub use class::Class;
+pub use dark::is_dark;
 pub use frame::Frame;
 pub use ledger::Cell;
 pub use link::Link;

@@ -23,6 +23,12 @@ pub enum Version {
 pub struct Address([u32; 4]);
 
 impl Address {
+    /// The address that these words are, the highest first.
+    #[inline(always)]
+    pub const fn from_words(words: [u32; 4]) -> Self {
+        Self(words)
+    }
+
     /// The number that an IPv4 address is.
     #[inline(always)]
     pub const fn v4(self) -> u32 {
@@ -247,7 +253,7 @@ impl Ip {
                 _ => (usize::from(header[1]) + 1) * unit,
             };
             next = header[0];
-            at += length;
+            at = frame.forget(at + length);
             self.read::<F, 1>(frame, at - 1)?;
         }
         Ok(self.of(Class::Other))

@@ -78,6 +78,16 @@ impl Tools {
         )
     }
 
+    /// The marks with these bits; `None` if one of them is no tool's.
+    #[inline]
+    pub const fn from_bits(bits: u8) -> Option<Self> {
+        if bits >> Tool::ALL.len() == 0 {
+            Some(Self(bits))
+        } else {
+            None
+        }
+    }
+
     /// Whether the mark of `tool` is among them.
     #[inline(always)]
     pub const fn has(self, tool: Tool) -> bool {

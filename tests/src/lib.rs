@@ -3,12 +3,15 @@
 
 /// Capture files, made byte by byte.
 pub mod file;
+/// The telescope on the wire: the program as its users run it, in a world of the lab.
+#[cfg(target_os = "linux")]
+pub mod live;
 /// A second opinion on every packet: a naive reference of the definitions.
 pub mod naive;
 /// Snapshots beside the truth.
 pub mod truth;
 
-use std::{env, io::Write, path::PathBuf};
+use std::{env, fs, io::Write, path::PathBuf};
 
 /// The folder of real captures that `DARKNET_TESTDATA` names. Where it names none, this says on
 /// standard error, past the test runner's capture, that `test` checks nothing.
@@ -21,4 +24,30 @@ pub fn testdata(test: &str) -> Option<PathBuf> {
             .expect("standard error is open");
     }
     folder
+}
+
+/// Whether this process may load kernel programs. If not, this says on standard error, past the
+/// test runner's capture, that `test` checks nothing.
+///
+/// # Panics
+///
+/// Instead of saying so, where `DARKNET_PRIVILEGED=1` promises the privilege.
+pub fn privileged(test: &str) -> bool {
+    // CAP_SYS_ADMIN, CAP_NET_ADMIN: `include/uapi/linux/capability.h`.
+    const NEEDED: u64 = 1 << 21 | 1 << 12;
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let held = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let held = held.and_then(|held| u64::from_str_radix(held.trim(), 16).ok());
+    if held.is_some_and(|held| held & NEEDED == NEEDED) {
+        return true;
+    }
+    assert!(
+        env::var_os("DARKNET_PRIVILEGED").is_none_or(|value| value != "1"),
+        "{test}: DARKNET_PRIVILEGED=1, and no privilege"
+    );
+    let message = format!("{test}: NOT RUN, needs root\n");
+    std::io::stderr()
+        .write_all(message.as_bytes())
+        .expect("standard error is open");
+    false
 }

@@ -2,8 +2,13 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod bpf_toolchain;
+mod build_ebpf;
 mod run;
+#[cfg(target_os = "linux")]
+mod show;
 mod test;
+mod verify_ebpf;
 
 use std::process::ExitCode;
 
@@ -15,7 +20,10 @@ use clap::Parser;
 enum Command {
     Run(run::Arguments),
     Test(test::Arguments),
+    #[command(subcommand)]
     Bench(bench::Arguments),
+    BuildEbpf(build_ebpf::Arguments),
+    VerifyEbpf(verify_ebpf::Arguments),
     Scenario(xtask::scenario_command::Arguments),
 }
 
@@ -24,6 +32,8 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::BuildEbpf(arguments) => build_ebpf::run(&arguments),
+        Command::VerifyEbpf(arguments) => verify_ebpf::run(&arguments),
         Command::Scenario(arguments) => xtask::scenario_command::run(arguments)
             .map(|()| ExitCode::SUCCESS)
             .map_err(|error| error.to_string()),

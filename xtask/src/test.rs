@@ -72,7 +72,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
             let found = root().join("target/fuzz-corpus").join(target);
             std::fs::create_dir_all(&found).map_err(|error| error.to_string())?;
             fuzz.arg(found).arg(root().join("fuzz/corpus").join(target));
-            fuzz.arg("--target-dir").arg(root().join("target/fuzz")).arg("--");
+            fuzz.arg("--target-dir")
+                .arg(root().join("target/fuzz"))
+                .arg("--");
             fuzz.arg(format!("-max_total_time={}", arguments.fuzz_seconds));
             fuzz.args([
                 "-rss_limit_mb=1024",

@@ -32,6 +32,12 @@ impl Icmp {
         });
         rows.filter(|(_, counts)| counts.packets > 0)
     }
+
+    /// Every row, in the order of `darknet_ebpf::abi::icmp_row`.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    pub(crate) fn rows_mut(&mut self) -> &mut [Counts] {
+        &mut self.0
+    }
 }
 
 impl Default for Icmp {

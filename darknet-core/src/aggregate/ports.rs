@@ -27,6 +27,12 @@ impl Ports {
         });
         rows.filter(|(_, _, counts)| counts.packets > 0)
     }
+
+    /// Every row, in the order of `darknet_ebpf::abi::port_row`.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    pub(crate) fn rows_mut(&mut self) -> &mut [Counts] {
+        &mut self.0
+    }
 }
 
 impl Default for Ports {

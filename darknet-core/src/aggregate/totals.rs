@@ -21,6 +21,18 @@ impl Totals {
     pub fn tool(&self, tool: Tool) -> u64 {
         self.tools[tool as usize]
     }
+
+    /// Adds packets of a class.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    pub(crate) fn add_class(&mut self, class: Class, counts: Counts) {
+        self.classes[class as usize] += counts;
+    }
+
+    /// Adds packets that carry the mark of a tool.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    pub(crate) fn add_tool(&mut self, tool: Tool, packets: u64) {
+        self.tools[tool as usize] += packets;
+    }
 }
 
 impl Aggregate for Totals {

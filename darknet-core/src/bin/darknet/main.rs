@@ -1,9 +1,15 @@
 //! The `darknet` command line: one file per subcommand.
 #![forbid(unsafe_code)]
 
+#[cfg(target_os = "linux")]
+mod doctor;
 mod options;
 mod progress;
 mod replay;
+#[cfg(target_os = "linux")]
+mod run;
+#[cfg(target_os = "linux")]
+mod status;
 mod table;
 
 use std::process::ExitCode;
@@ -14,7 +20,13 @@ use clap::{Parser, error::ErrorKind};
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 enum Command {
+    #[cfg(target_os = "linux")]
+    Run(run::Arguments),
     Replay(replay::Arguments),
+    #[cfg(target_os = "linux")]
+    Doctor(doctor::Arguments),
+    #[cfg(target_os = "linux")]
+    Status(status::Arguments),
 }
 
 /// Wrong usage; failures are 1.
@@ -26,7 +38,13 @@ fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let outcome = match command {
+        #[cfg(target_os = "linux")]
+        Command::Run(arguments) => run::run(arguments),
         Command::Replay(arguments) => replay::run(arguments),
+        #[cfg(target_os = "linux")]
+        Command::Doctor(arguments) => doctor::run(&arguments),
+        #[cfg(target_os = "linux")]
+        Command::Status(arguments) => status::run(arguments),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error}");
@@ -36,6 +54,8 @@ fn main() -> ExitCode {
             | darknet_core::Error::Contradiction { .. }
             | darknet_core::Error::ExcludesNothing { .. }
             | darknet_core::Error::Setting { .. } => USAGE,
+            #[cfg(target_os = "linux")]
+            darknet_core::Error::NoDark | darknet_core::Error::DefaultRoute { .. } => USAGE,
             _ => 1,
         })
     })

@@ -10,6 +10,8 @@ use xtask::{
     scenario::Scenario,
 };
 
+use super::quartiles;
+
 /// Time the replay of a generated capture as a whole process, beside its peers.
 ///
 /// Pairs are interleaved; each figure is the median of the pairs' ratios, with the quartiles. Needs
@@ -42,10 +44,11 @@ struct Usage {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     let Arguments { scenario, pairs } = arguments;
     let darknet = cargo::darknet(true)?;
-    let capture = capture(scenario)?;
+    let capture = capture_of(scenario, None)?;
+    let tenth = capture_of(scenario, Some(2_000_000))?;
     let flows = root().join("target/bench/flows");
-    let count = |workers: Option<&str>| {
-        let mut command = match workers {
+    let replay = |processors: Option<&str>, capture: &Path| {
+        let mut command = match processors {
             Some(processors) => {
                 let mut command = Command::new("taskset");
                 command.args(["--cpu-list", processors]).arg(&darknet);
@@ -53,9 +56,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
             }
             None => Command::new(&darknet),
         };
-        command.args(["replay", "--json"]).arg(&capture);
+        command.args(["replay", "--json"]).arg(capture);
         command
     };
+    let count = |processors| replay(processors, &capture);
     let tcpdump = || {
         let mut command = Command::new("tcpdump");
         command.args(["-n", "--count", "-r"]).arg(&capture);
@@ -64,7 +68,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     let nfdump = || {
         let script = "rm -rf \"$2\"; mkdir \"$2\" && nfpcapd -r \"$1\" -l \"$2\" && nfdump -R \"$2\" -s dstport";
         let mut command = Command::new("sh");
-        command.args(["-c", script, "sh"]).arg(&capture).arg(&flows);
+        command.args(["-c", script, "sh"]).arg(&tenth).arg(&flows);
         command
     };
     println!("packets per CPU-second, darknet replay --json over tcpdump --count:");
@@ -73,26 +77,31 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         "peak memory of darknet replay --json: {:.1} MB",
         peak as f64 / 1e6
     );
-    println!("wall-clock rate, two processors over one:");
+    println!("wall-clock rate of darknet replay --json, two processors over one:");
     compare(
         *pairs,
         || count(Some("0")),
         || count(Some("0,1")),
         |usage| usage.wall,
     )?;
-    println!("wall-clock rate, darknet replay --json over nfpcapd and nfdump -s dstport:");
-    compare(*pairs, nfdump, || count(None), |usage| usage.wall)?;
+    println!("the same over nfpcapd and nfdump -s dstport, 2,000,000 packets:");
+    compare(*pairs, nfdump, || replay(None, &tenth), |usage| usage.wall)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the capture of a scenario, if it is not there.
-fn capture(scenario: &Path) -> Result<PathBuf, String> {
+/// Makes the capture of a scenario, if it is not there; its first `count` packets only.
+fn capture_of(scenario: &Path, count: Option<u64>) -> Result<PathBuf, String> {
     let folder = root().join("target/bench");
     let name = scenario.file_stem().ok_or("the scenario has no name")?;
+    let mut name = name.to_owned();
+    name.push(count.map_or(String::new(), |count| format!("-{count}")));
     let capture = folder.join(name).with_extension("pcap");
     if !capture.exists() {
         println!("writing {}", capture.display());
-        let plan = Scenario::read(root().join(scenario)).and_then(|scenario| scenario.compile());
+        let plan = Scenario::read(root().join(scenario)).and_then(|mut scenario| {
+            scenario.count = count.unwrap_or(scenario.count);
+            scenario.compile()
+        });
         let plan = plan.map_err(|error| error.to_string())?;
         let unfinished = capture.with_extension("part");
         std::fs::create_dir_all(&folder)
@@ -139,11 +148,6 @@ fn compare(
         "  {median:.2} ({low:.2} to {high:.2}), {pairs} pairs; medians {theirs:.2} s and {mine:.2} s"
     );
     Ok(peak)
-}
-
-fn quartiles(figures: &mut [f64]) -> [f64; 3] {
-    figures.sort_unstable_by(f64::total_cmp);
-    [1, 2, 3].map(|quarter| figures[(figures.len() - 1) * quarter / 4])
 }
 
 fn usage(mut command: Command) -> Result<Usage, String> {

@@ -1,0 +1,189 @@
+use std::{
+    fs,
+    io::{self, IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+    sync::{Arc, atomic::AtomicBool},
+    time::{Duration, Instant},
+};
+
+use darknet_core::{
+    Error, Window,
+    kernel::Attachment,
+    live::{Event, LiveFigures, Packets, Watch},
+};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::{
+    options::{Counting, Printing, printed},
+    status, table,
+};
+
+/// Watch an interface until SIGINT or SIGTERM, and print the tables of what came to its dark
+/// prefixes.
+///
+/// Packets to dark prefixes are counted in the kernel and dropped; all others pass untouched.
+/// Needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The interface to watch.
+    #[arg(long, value_name = "IF")]
+    interface: String,
+
+    /// Whether each counted packet is delivered, so that hosts and sources are known.
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    packets: How,
+
+    /// Stop after this time, as 10s or 1h.
+    #[arg(long, value_name = "TIME")]
+    duration: Option<jiff::SignedDuration>,
+
+    /// Count and drop every IP packet, addresses of this host included.
+    #[arg(long, conflicts_with = "dark")]
+    any: bool,
+
+    /// Also leave the JSON document of the whole run in this file.
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+
+    #[command(flatten)]
+    printing: Printing,
+
+    #[command(flatten)]
+    counting: Counting,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum How {
+    /// A record of its headers.
+    Headers,
+    /// Nothing: hosts and sources are not known.
+    None,
+    /// The best that there is: headers.
+    Auto,
+}
+
+pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
+    let Arguments {
+        interface,
+        packets,
+        duration,
+        any,
+        save,
+        printing,
+        counting,
+    } = arguments;
+    let telescope = counting.telescope()?;
+    let watch = Watch {
+        interface,
+        packets: match packets {
+            How::Headers | How::Auto => Packets::Headers,
+            How::None => Packets::None,
+        },
+        duration: duration.map(|duration| duration.try_into().unwrap_or(Duration::ZERO)),
+        any,
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(Error::Thread)?;
+    }
+    let dark = telescope.dark().clone();
+    let status = status::Page::new(&watch.interface);
+    let mut screen = Screen::new();
+    let mut total: Option<Window<LiveFigures>> = None;
+    let mut outcome: io::Result<()> = Ok(());
+    let watched = telescope.watch(&watch, &stop, |event| match event {
+        Event::Started(attachment) => {
+            let Attachment {
+                interface, mode, ..
+            } = attachment;
+            eprintln!("watching {interface} in {mode}; Ctrl-C ends it");
+            if let Some(why) = &attachment.fallback {
+                eprintln!("warning: not the best mode, as the kernel said: {why}");
+            }
+        }
+        Event::Open(window) => {
+            let mut whole = window.clone();
+            if let Some(total) = &mut total {
+                // The sources may be many, and an open window has none to add to them.
+                let sources = total.aggregate.sources.take();
+                whole.merge(&mut total.clone());
+                total.aggregate.sources = sources;
+            }
+            let snapshot = whole.snapshot(&dark, printing.top.min(5));
+            status.write(&snapshot);
+            screen.show(&snapshot);
+        }
+        Event::Closed(window) => {
+            screen.clear();
+            if printing.windows {
+                outcome = printing.print(&window.snapshot(&dark, printing.top));
+            }
+            match &mut total {
+                Some(total) => total.merge(window),
+                None => total = Some(window.clone()),
+            }
+        }
+    });
+    drop(status);
+    if let Some(total) = &total {
+        let snapshot = total.snapshot(&dark, printing.top);
+        if !printing.windows {
+            outcome = printing.print(&snapshot);
+        }
+        if let Some(path) = save {
+            let json = serde_json::to_vec(&snapshot).map_err(io::Error::from);
+            let saved = json.and_then(|json| fs::write(&path, json));
+            saved.map_err(|source| Error::Read { path, source })?;
+        }
+    }
+    watched?;
+    printed(outcome)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A summary on standard error that is drawn anew, if that is a terminal.
+struct Screen {
+    is_terminal: bool,
+    lines: usize,
+    before: Option<(Instant, u64)>,
+}
+
+impl Screen {
+    fn new() -> Self {
+        Self {
+            is_terminal: io::stderr().is_terminal(),
+            lines: 0,
+            before: None,
+        }
+    }
+
+    fn show(&mut self, snapshot: &darknet_core::Snapshot) {
+        if !self.is_terminal {
+            return;
+        }
+        let now = (Instant::now(), snapshot.ledger.received);
+        let rate = self.before.map_or(0.0, |(then, received)| {
+            #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+            let packets = now.1.saturating_sub(received) as f64;
+            packets / (now.0 - then).as_secs_f64()
+        });
+        self.before = Some(now);
+        let mut text = Vec::new();
+        // Nothing fails in memory.
+        let _ = writeln!(text, "{rate:.0} packets a second");
+        let _ = table::summary(&mut text, snapshot);
+        self.clear();
+        self.lines = text.iter().filter(|&&byte| byte == b'\n').count();
+        let _ = io::stderr().write_all(&text);
+    }
+
+    /// Takes the summary away.
+    fn clear(&mut self) {
+        if self.lines > 0 {
+            // ECMA-48: cursor up, erase to the end of the screen.
+            eprint!("\x1b[{}A\x1b[J", self.lines);
+            self.lines = 0;
+        }
+    }
+}

@@ -1,0 +1,193 @@
+use std::{fmt, io};
+
+use aya::{
+    Ebpf,
+    programs::{ProgramError, Xdp, XdpMode, loaded_programs, xdp::XdpLinkId},
+};
+
+use super::{
+    netlink,
+    object::{FRAGMENTS, PLAIN, program_refused, system_error},
+    privilege, sys,
+};
+use crate::Error;
+
+/// Where in the kernel a program sees packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// In the driver, before anything is allocated for the packet.
+    Driver,
+    /// In the network stack: slower, for drivers that have no place for programs.
+    Generic,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Driver => "driver mode",
+            Self::Generic => "generic mode",
+        })
+    }
+}
+
+/// An interface whose packets the program sees.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Attachment {
+    /// The interface's name when it was attached to.
+    pub interface: String,
+    /// Its number.
+    pub index: u32,
+    /// Where the program sees its packets.
+    pub mode: Mode,
+    /// Whether it sees frames of several buffers too.
+    pub fragments: bool,
+    /// Why it is not driver mode and all buffers, if it isn't: what the kernel said to that.
+    pub fallback: Option<io::Error>,
+    /// The number of the program.
+    pub program: u32,
+}
+
+impl fmt::Display for Attachment {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            interface,
+            index: _,
+            mode,
+            fragments: _,
+            fallback,
+            program: _,
+        } = self;
+        write!(out, "{interface} in {mode}")?;
+        match fallback {
+            Some(said) if *mode == Mode::Generic => write!(out, ", as its driver said: {said}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What is tried, the best first.
+const LADDER: [(&str, Mode); 4] = [
+    (FRAGMENTS, Mode::Driver),
+    (PLAIN, Mode::Driver),
+    (FRAGMENTS, Mode::Generic),
+    (PLAIN, Mode::Generic),
+];
+
+/// Attaches to an interface: in the driver if that can be, for frames of several buffers if that
+/// can be.
+pub(super) fn attach(
+    loaded: &mut Ebpf,
+    name: &str,
+) -> Result<(Attachment, &'static str, XdpLinkId), Error> {
+    let unknown = || Error::UnknownInterface { name: name.into() };
+    let index = sys::interface_index(name).ok_or_else(unknown)?;
+    free(name, index)?;
+    let mut fallback = None;
+    for (program_name, mode) in LADDER {
+        let program = program(loaded, program_name)?;
+        let result = ready(program).and_then(|()| {
+            let mode = match mode {
+                Mode::Driver => XdpMode::Driver,
+                Mode::Generic => XdpMode::Skb,
+            };
+            program.attach_to_if_index(index, mode)
+        });
+        match result {
+            Ok(link) => {
+                let id = program.info().map_err(program_refused)?.id();
+                let attachment = Attachment {
+                    interface: name.into(),
+                    index,
+                    mode,
+                    fragments: program_name == FRAGMENTS,
+                    fallback,
+                    program: id,
+                };
+                return Ok((attachment, program_name, link));
+            }
+            Err(error @ ProgramError::LoadError { .. }) if program_name == PLAIN => {
+                return Err(program_refused(error));
+            }
+            Err(error) => {
+                let said = system_error(&error).unwrap_or_else(|| io::Error::other(error));
+                if let Some(error) = privilege::missing(&said, "attaching to an interface") {
+                    return Err(error);
+                }
+                // Somebody was quicker, or the interface is gone.
+                free(name, index)?;
+                fallback.get_or_insert(said);
+            }
+        }
+    }
+    Err(Error::Attach {
+        name: name.into(),
+        source: fallback.unwrap_or_else(|| io::ErrorKind::Unsupported.into()),
+    })
+}
+
+/// The error that says who is on the interface, unless it is free.
+fn free(name: &str, index: u32) -> Result<(), Error> {
+    match on(name, index)? {
+        None => Ok(()),
+        Some(id) => Err(Error::InterfaceTaken {
+            name: name.into(),
+            program: program_name(id),
+            id,
+        }),
+    }
+}
+
+/// The number of the program on an interface.
+fn on(name: &str, index: u32) -> Result<Option<u32>, Error> {
+    netlink::program_id(index).map_err(|source| match source.raw_os_error() {
+        Some(libc::ENODEV) => Error::InterfaceGone { name: name.into() },
+        _ => Error::System {
+            doing: format!("asking which program {name} has"),
+            source,
+        },
+    })
+}
+
+/// Fails unless the program is still on the interface that it was attached to.
+pub(super) fn check(attachment: &Attachment) -> Result<(), Error> {
+    let Attachment {
+        interface: name,
+        index,
+        program,
+        ..
+    } = attachment;
+    match on(name, *index)? {
+        Some(id) if id == *program => Ok(()),
+        Some(id) => Err(Error::InterfaceTaken {
+            name: name.into(),
+            program: program_name(id),
+            id,
+        }),
+        None => Err(Error::Detached { name: name.into() }),
+    }
+}
+
+fn program_name(id: u32) -> String {
+    let mut programs = loaded_programs().filter_map(Result::ok);
+    let program = programs.find(|program| program.id() == id);
+    let name = program.and_then(|program| program.name_as_str().map(str::to_owned));
+    name.unwrap_or_else(|| "without a name".into())
+}
+
+/// One of the object's programs.
+pub(super) fn program<'a>(loaded: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, Error> {
+    let program = loaded.program_mut(name);
+    let program = program.and_then(|program| program.try_into().ok());
+    program.ok_or_else(|| Error::KernelObject {
+        what: format!("it has no XDP program {name}"),
+    })
+}
+
+/// Loads a program unless it is loaded.
+pub(super) fn ready(program: &mut Xdp) -> Result<(), ProgramError> {
+    match program.load() {
+        Err(ProgramError::AlreadyLoaded) => Ok(()),
+        result => result,
+    }
+}

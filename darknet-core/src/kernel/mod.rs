@@ -1,0 +1,275 @@
+//! The in-kernel half as userspace sees it: load, attach, count, hand over.
+//!
+//! [`Kernel`] is the front door. Minimum kernel version: 6.1 is the oldest that is meant to take
+//! the program; it was run on 6.18.
+
+/// Which interface, in which mode.
+mod attach;
+/// The tables, and how a bank is taken out of use and read.
+mod counters;
+/// Which program an interface has.
+mod netlink;
+/// The embedded program, and what goes wrong when it is loaded.
+mod object;
+/// What a process may do.
+mod privilege;
+/// The ring of header records.
+mod records;
+/// The leaf that calls the kernel.
+#[expect(
+    unsafe_code,
+    reason = "mmap, bpf, membarrier and netlink have no safe call"
+)]
+mod sys;
+
+use std::time::Duration;
+
+use aya::{
+    Ebpf, TestRun as _, TestRunOptions,
+    programs::{Xdp, xdp::XdpLinkId},
+};
+
+pub use attach::{Attachment, Mode};
+pub use counters::BankFigures;
+pub use privilege::missing_capabilities;
+pub use records::Records;
+
+use self::counters::Counters;
+use crate::{Dark, Error};
+
+/// What the kernel program is told before it is loaded.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which destinations are dark. At most 32 boundaries between dark and not dark for each IP
+    /// version: 16 prefixes that don't touch. Default: all.
+    pub dark: Dark,
+    /// Whether each counted packet is handed over as a record. Default: no.
+    pub records: bool,
+    /// Source networks that there is room for, both banks together; some 80 bytes each and 16 for
+    /// each processor. Default: 262,144.
+    pub networks: u32,
+    /// Bytes of the ring of records, rounded up to a power of two; a record takes 72. Default:
+    /// 16 MiB.
+    pub record_bytes: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            dark: Dark::any(),
+            records: false,
+            networks: 1 << 18,
+            record_bytes: 16 << 20,
+        }
+    }
+}
+
+/// What the program does with a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It was for a dark destination: nobody else sees it.
+    Drop,
+    /// It goes on to the network stack, untouched.
+    Pass,
+    /// Something that the program never does.
+    Other(u32),
+}
+
+/// What the program cost the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Footprint {
+    /// Instructions that the verifier looked at; it gives up at 1,000,000. `None` before Linux 5.16.
+    pub verified: Option<u32>,
+    /// Bytes of machine code.
+    pub machine_code: u32,
+}
+
+/// The loaded kernel program and its tables.
+///
+/// Dropping it detaches the program, and the kernel forgets both.
+///
+/// # Examples
+///
+/// ```no_run
+/// use std::{thread::sleep, time::Duration};
+///
+/// use darknet_core::{
+///     Dark,
+///     kernel::{Kernel, Settings},
+/// };
+///
+/// let dark = Dark::new(&["203.0.113.0/24".parse()?], &[])?;
+/// let mut kernel = Kernel::load(&Settings { dark, ..Settings::default() })?;
+/// println!("{}", kernel.attach("eth1")?.mode);
+/// sleep(Duration::from_secs(10));
+/// println!("{} packets", kernel.flip_and_drain()?.ledger.counted);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Kernel {
+    loaded: Ebpf,
+    counters: Counters,
+    records: Option<Records>,
+    attached: Option<Attached>,
+}
+
+#[derive(Debug)]
+struct Attached {
+    attachment: Attachment,
+    program: &'static str,
+    link: XdpLinkId,
+}
+
+impl Kernel {
+    /// Loads the program and makes its tables. Nothing is attached yet.
+    ///
+    /// # Errors
+    ///
+    /// More prefixes than the program holds, a missing capability (by name), or a kernel that
+    /// refuses the program (with the verifier's words in the error's `log`).
+    pub fn load(settings: &Settings) -> Result<Self, Error> {
+        let processors = object::processors()?;
+        let mut loaded = object::load(settings, processors)?;
+        let program = attach::program(&mut loaded, object::FRAGMENTS)?;
+        // An old kernel may refuse this one and take the other, which attaching falls back to.
+        if attach::ready(program).is_err() {
+            let plain = attach::program(&mut loaded, object::PLAIN)?;
+            attach::ready(plain).map_err(object::program_refused)?;
+        }
+        let records = Records::take(&mut loaded)?;
+        Ok(Self {
+            counters: Counters::take(&mut loaded, processors)?,
+            records: settings.records.then_some(records),
+            loaded,
+            attached: None,
+        })
+    }
+
+    /// Attaches the program to an interface of this thread's network namespace: in driver mode, or
+    /// where the driver refuses in generic mode.
+    ///
+    /// # Errors
+    ///
+    /// An interface that there isn't, that has another XDP program (its name and number), or that
+    /// takes the program in neither mode; a second interface.
+    pub fn attach(&mut self, interface: &str) -> Result<&Attachment, Error> {
+        if let Some(attached) = &self.attached {
+            return Err(Error::Setting {
+                name: "interface",
+                value: format!("{interface} beside {}", attached.attachment.interface),
+                rule: "one for each kernel program",
+            });
+        }
+        let (attachment, program, link) = attach::attach(&mut self.loaded, interface)?;
+        let attached = self.attached.insert(Attached {
+            attachment,
+            program,
+            link,
+        });
+        Ok(&attached.attachment)
+    }
+
+    /// The interface that the program is attached to.
+    pub fn attachment(&self) -> Option<&Attachment> {
+        Some(&self.attached.as_ref()?.attachment)
+    }
+
+    /// Fails if the interface has disappeared, or the program is no longer on it: nothing is
+    /// counted any more then, and what was counted is still there.
+    ///
+    /// # Errors
+    ///
+    /// Which of the two it is.
+    pub fn check(&self) -> Result<(), Error> {
+        self.attachment().map_or(Ok(()), attach::check)
+    }
+
+    /// Detaches the program. It stays loaded, with what it has counted.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said. An interface that has disappeared is no error.
+    pub fn detach(&mut self) -> Result<(), Error> {
+        let Some(Attached { program, link, .. }) = self.attached.take() else {
+            return Ok(());
+        };
+        let program = attach::program(&mut self.loaded, program)?;
+        program.detach(link).map_err(object::program_refused)
+    }
+
+    /// Takes what was counted since the last time, while the program goes on counting.
+    ///
+    /// Each packet is in exactly one such turn, with all that it counted. Takes about 10 ms: the
+    /// kernel has to see every processor out of the program first.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    pub fn flip_and_drain(&mut self) -> Result<BankFigures, Error> {
+        self.counters.flip_and_drain()
+    }
+
+    /// What was counted since the last time, so far. Read in the middle of traffic, the figures
+    /// may differ from each other by the packets that came meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    pub fn live(&self) -> Result<BankFigures, Error> {
+        self.counters.live()
+    }
+
+    /// The ring of records, once, if the settings asked for it.
+    pub fn take_records(&mut self) -> Option<Records> {
+        self.records.take()
+    }
+
+    /// Runs the program on a frame of 14 bytes or more, `repeat` times, without an interface. Says
+    /// what it did and how long it took on average. It counts as any other packet.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said: a frame that is too short, or too long.
+    pub fn test_run(&self, frame: &[u8], repeat: u32) -> Result<(Action, Duration), Error> {
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            repeat,
+            ..TestRunOptions::default()
+        };
+        let result = self.program()?.test_run(options);
+        let result = result.map_err(object::program_refused)?;
+        // `enum xdp_action`, `include/uapi/linux/bpf.h`.
+        let action = match result.return_value {
+            1 => Action::Drop,
+            2 => Action::Pass,
+            other => Action::Other(other),
+        };
+        Ok((action, result.duration))
+    }
+
+    /// What the program cost the kernel.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    pub fn footprint(&self) -> Result<Footprint, Error> {
+        let information = self.program()?.info().map_err(object::program_refused)?;
+        Ok(Footprint {
+            verified: information.verified_instruction_count(),
+            machine_code: information.size_jitted(),
+        })
+    }
+
+    /// The program that is attached, or would be tried first.
+    fn program(&self) -> Result<&Xdp, Error> {
+        let attached = self.attached.as_ref().map(|attached| attached.program);
+        let names = [attached.unwrap_or(object::FRAGMENTS), object::PLAIN];
+        let programs = names.iter().filter_map(|name| self.loaded.program(name));
+        let mut programs = programs.filter_map(|program| <&Xdp>::try_from(program).ok());
+        let loaded = programs.find(|program| program.fd().is_ok());
+        loaded.ok_or_else(|| Error::KernelObject {
+            what: "none of its programs is loaded".into(),
+        })
+    }
+}

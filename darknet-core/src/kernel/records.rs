@@ -1,0 +1,45 @@
+use std::fmt;
+
+use aya::{
+    Ebpf,
+    maps::{MapData, RingBuf},
+};
+use darknet_ebpf::Header;
+
+use crate::Error;
+
+/// The ring through which the kernel program hands over a [`Header`] for each counted packet.
+///
+/// Nobody is woken up when a record comes: ask again after a moment. Whoever owns this is the only
+/// reader, on a thread of its own if it likes.
+pub struct Records {
+    ring: RingBuf<MapData>,
+}
+
+impl Records {
+    pub(super) fn take(loaded: &mut Ebpf) -> Result<Self, Error> {
+        let map = loaded.take_map("RECORDS");
+        let ring = map.and_then(|map| RingBuf::try_from(map).ok());
+        ring.map(|ring| Self { ring })
+            .ok_or_else(|| Error::KernelObject {
+                what: "it has no ring RECORDS".into(),
+            })
+    }
+
+    /// The next record, or `None` if there is none now.
+    ///
+    /// Records of one processor come in the order of its packets; those of several are mixed.
+    #[inline]
+    pub fn poll(&mut self) -> Option<Header> {
+        let item = self.ring.next()?;
+        let bytes = item.first_chunk().expect("records are 64 bytes");
+        Some(Header::from_bytes(bytes))
+    }
+}
+
+impl fmt::Debug for Records {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ring: _ } = self;
+        out.debug_struct("Records").finish_non_exhaustive()
+    }
+}

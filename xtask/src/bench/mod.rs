@@ -1,0 +1,29 @@
+//! Whole-process figures beside peers and floors, in interleaved pairs.
+
+#[cfg(target_os = "linux")]
+mod lab;
+mod replay;
+
+use std::process::ExitCode;
+
+/// Measure, beside peers and floors.
+#[derive(clap::Subcommand)]
+pub(crate) enum Arguments {
+    Replay(replay::Arguments),
+    #[cfg(target_os = "linux")]
+    Lab(lab::Arguments),
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
+    match arguments {
+        Arguments::Replay(arguments) => replay::run(arguments),
+        #[cfg(target_os = "linux")]
+        Arguments::Lab(arguments) => lab::run(arguments),
+    }
+}
+
+/// The quartiles of some figures; the second is the median.
+fn quartiles(figures: &mut [f64]) -> [f64; 3] {
+    figures.sort_unstable_by(f64::total_cmp);
+    [1, 2, 3].map(|quarter| figures[(figures.len() - 1) * quarter / 4])
+}
