@@ -223,6 +223,8 @@ pub struct Header {
     layout: u8,
     /// The low half of the epoch that the packet was counted in.
     pub epoch: u32,
+    /// 0: so that no byte is padding.
+    unused: u32,
     /// Nanoseconds of the monotonic clock: when the program saw the packet.
     pub time: u64,
 }
@@ -260,6 +262,7 @@ impl Header {
             spare: [0; 2],
             layout: Self::LAYOUT,
             epoch: epoch as u32,
+            unused: 0,
             time,
         }
     }
@@ -286,6 +289,7 @@ impl Header {
             spare: [bytes[45], bytes[46]],
             layout: bytes[47],
             epoch: word(12),
+            unused: word(13),
             time: u64::from_ne_bytes(longs[7]),
         }
     }
@@ -307,6 +311,7 @@ impl Header {
             spare: _,
             layout,
             epoch: _,
+            unused: _,
             time: _,
         } = *self;
         if layout != Self::LAYOUT {
@@ -340,4 +345,81 @@ const _: () = assert!(size_of::<Tally>() == 512 && align_of::<Tally>() == 8);
 const _: () = assert!(size_of::<NetworkKey>() == 8 && align_of::<NetworkKey>() == 8);
 const _: () = assert!(size_of::<Header>() == 64 && align_of::<Header>() == 8);
 const _: () = assert!(core::mem::offset_of!(Header, epoch) == 48);
+const _: () = assert!(core::mem::offset_of!(Header, time) == 56);
 const _: () = assert!(Class::ALL.len() <= 16 && Cell::ALL.len() <= 16 && Tool::ALL.len() <= 8);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A record as the ring holds it: IPv4, UDP, no marks, epoch 7, time 9.
+    fn record() -> [u8; 64] {
+        let mut bytes = [0; 64];
+        bytes[0..4].copy_from_slice(&0xc633_6407u32.to_ne_bytes());
+        bytes[16..20].copy_from_slice(&0xcb00_7109u32.to_ne_bytes());
+        bytes[32..36].copy_from_slice(&40u32.to_ne_bytes());
+        bytes[36..38].copy_from_slice(&4000u16.to_ne_bytes());
+        bytes[38..40].copy_from_slice(&53u16.to_ne_bytes());
+        bytes[40..48].copy_from_slice(&[4, 3, 0, 0, 0, 0, 0, Header::LAYOUT]);
+        bytes[48..52].copy_from_slice(&7u32.to_ne_bytes());
+        bytes[56..64].copy_from_slice(&9u64.to_ne_bytes());
+        bytes
+    }
+
+    #[test]
+    fn a_record_is_read_field_by_field() {
+        let header = Header::from_bytes(&record());
+        let packet = header.packet().expect("a packet");
+        assert_eq!(packet.source.v4(), 0xc633_6407);
+        assert_eq!(packet.destination.v4(), 0xcb00_7109);
+        assert_eq!((packet.source_port, packet.destination_port), (4000, 53));
+        assert_eq!((packet.bytes, packet.class), (40, Class::Udp));
+        assert_eq!((header.epoch, header.time), (7, 9));
+        assert_eq!(Header::new(&packet, 7, 9), header);
+    }
+
+    #[test]
+    fn what_no_packet_can_be_is_none() {
+        for (name, at, byte) in [
+            ("another layout", 47, Header::LAYOUT + 1),
+            ("no version", 40, 5),
+            ("no class", 41, Class::ALL.len() as u8),
+            ("a mark of no tool", 42, 1 << Tool::ALL.len()),
+        ] {
+            let mut bytes = record();
+            bytes[at] = byte;
+            assert_eq!(Header::from_bytes(&bytes).packet(), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn networks_are_the_first_bytes_of_the_address() {
+        let packet = Packet {
+            source: Address::from_words([0xc633_6407, 0, 0, 0]),
+            ..Packet::MALFORMED
+        };
+        let key = NetworkKey::of(&packet, 1);
+        assert_eq!((key.bank, key.version), (1, 4));
+        assert_eq!(key.prefix, [198, 51, 100, 0, 0, 0]);
+        let packet = Packet {
+            source: Address::from_words([0x2001_0db8, 0x0102_0304, 5, 6]),
+            version: Version::V6,
+            ..packet
+        };
+        assert_eq!(
+            NetworkKey::of(&packet, 0).prefix,
+            [0x20, 1, 0x0d, 0xb8, 1, 2]
+        );
+    }
+
+    #[test]
+    fn rows_fill_their_tables() {
+        let last = IcmpKey {
+            version: Version::V6,
+            kind: 255,
+            code: 255,
+        };
+        assert_eq!(icmp_row(last), rows::ICMP - 1);
+        assert_eq!(port_row(PortTable::Udp, u16::MAX), rows::PORTS - 1);
+    }
+}

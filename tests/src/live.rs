@@ -55,7 +55,12 @@ pub fn send(world: &World, plan: &Plan) -> (Sent, Written) {
     let mut generator = Generator::new(world, &Options::default()).expect("a generator");
     let sent = generator.send(&mut frames, &Limits::default());
     let sent = sent.expect("frames");
-    assert_eq!((sent.errors, sent.in_flight), (0, 0), "{} frames", sent.asked);
+    assert_eq!(
+        (sent.errors, sent.in_flight),
+        (0, 0),
+        "{} frames",
+        sent.asked
+    );
     let truth = sent.truth.clone().expect("a truth").finish();
     (sent, truth)
 }
@@ -125,7 +130,10 @@ impl Run {
         let out = child.stdout.take();
         Self {
             printed: out.map(|out| read_from(out, String::new())),
-            said: child.stderr.take().map(|error| read_from(error, String::new())),
+            said: child
+                .stderr
+                .take()
+                .map(|error| read_from(error, String::new())),
             child,
             started,
         }

@@ -28,12 +28,29 @@ pub fn cargo() -> Command {
 ///
 /// What went wrong, on one line; the compiler's own messages are on standard error.
 pub fn darknet(release: bool) -> Result<PathBuf, String> {
+    let build = [
+        "build",
+        "--package",
+        "darknet-core",
+        "--bin",
+        "darknet",
+        "--features",
+        "cli",
+    ];
+    let release = release.then_some("--release");
+    executable(&[&build[..], release.as_slice()].concat(), "darknet")
+}
+
+/// Builds what cargo's arguments say, and says where the executable of the target `name` is.
+///
+/// # Errors
+///
+/// What went wrong, on one line; the compiler's own messages are on standard error.
+pub fn executable(arguments: &[&str], name: &str) -> Result<PathBuf, String> {
     let mut build = cargo();
     build
-        .args(["build", "--quiet", "--package", "darknet-core"])
-        .args(["--bin", "darknet", "--features", "cli"])
-        .arg("--message-format=json-render-diagnostics")
-        .args(release.then_some("--release"))
+        .args(arguments)
+        .args(["--quiet", "--message-format=json-render-diagnostics"])
         .stdout(Stdio::piped());
     let mut child = build.spawn().map_err(|error| format!("cargo: {error}"))?;
     let mut messages = String::new();
@@ -43,11 +60,12 @@ pub fn darknet(release: bool) -> Result<PathBuf, String> {
     }
     let status = child.wait().map_err(|error| format!("cargo: {error}"))?;
     if !status.success() {
-        return Err("darknet could not be built".into());
+        return Err(format!("{name} could not be built"));
     }
     let executable = messages.lines().find_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        (message["target"]["name"] == name).then_some(())?;
         Some(PathBuf::from(message["executable"].as_str()?))
     });
-    executable.ok_or_else(|| "cargo does not say where it built darknet".into())
+    executable.ok_or_else(|| format!("cargo does not say where it built {name}"))
 }

@@ -9,6 +9,8 @@ mod run;
 mod show;
 mod test;
 mod verify_ebpf;
+#[cfg(target_os = "linux")]
+mod vm;
 
 use std::process::ExitCode;
 
@@ -25,6 +27,11 @@ enum Command {
     BuildEbpf(build_ebpf::Arguments),
     VerifyEbpf(verify_ebpf::Arguments),
     Scenario(xtask::scenario_command::Arguments),
+    #[cfg(target_os = "linux")]
+    Vm(vm::Arguments),
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    VmGuest,
 }
 
 fn main() -> ExitCode {
@@ -37,6 +44,10 @@ fn main() -> ExitCode {
         Command::Scenario(arguments) => xtask::scenario_command::run(arguments)
             .map(|()| ExitCode::SUCCESS)
             .map_err(|error| error.to_string()),
+        #[cfg(target_os = "linux")]
+        Command::Vm(arguments) => vm::run(&arguments),
+        #[cfg(target_os = "linux")]
+        Command::VmGuest => vm::guest::run(),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error}");

@@ -52,7 +52,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, String> {
         command.arg("replay").args(rest).arg("--").args(pcap);
     } else {
         #[cfg(target_os = "linux")]
-        match crate::show::run(&darknet, &rest) {
+        match crate::show::run(&darknet, &rest, None) {
             Err(crate::show::Failure::NotHere(why)) => eprintln!("no lab here: {why}"),
             Err(crate::show::Failure::Failed(why)) => return Err(why),
             Ok(code) => return Ok(code),

@@ -17,7 +17,7 @@ use xtask::{
 };
 
 /// What is sent, and the prefixes that it is sent to.
-const SCENARIO: &str = "xtask/scenarios/lab.toml";
+pub(crate) const SCENARIO: &str = "xtask/scenarios/lab.toml";
 const DARK: [&str; 2] = ["203.0.113.0/24", "2001:db8:da2c::/48"];
 /// How long the telescope may take to attach.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,10 +36,16 @@ impl From<String> for Failure {
     }
 }
 
-/// Makes a lab, watches it with `darknet run` and `rest`, sends the scenario, compares.
-pub(crate) fn run(darknet: &Path, rest: &[String]) -> Result<ExitCode, Failure> {
+/// Makes a lab, watches it with `darknet run` and `rest`, sends the scenario or its first `count`
+/// frames, compares.
+pub(crate) fn run(
+    darknet: &Path,
+    rest: &[String],
+    count: Option<u64>,
+) -> Result<ExitCode, Failure> {
     let scenario = Scenario::read(root().join(SCENARIO)).and_then(|scenario| {
         let limits = Limits {
+            count,
             rate: Some(scenario.rate),
             ..Limits::default()
         };

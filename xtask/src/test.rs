@@ -6,7 +6,10 @@ use std::{
 
 use xtask::cargo::{cargo, root};
 
-/// Check everything: format, lints, tests, documentation, benches that compile, fuzzing.
+use crate::bpf_toolchain::Toolchain;
+
+/// Check everything: format, lints, tests, documentation, benches that compile, the committed
+/// kernel programs, fuzzing.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Fail where something cannot be run here, instead of saying so.
@@ -62,6 +65,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         }),
     ];
     let mut left_out = Vec::new();
+    if arguments.everything || Toolchain::find().is_ok() {
+        let mut verify = Command::new(env::current_exe().map_err(|error| error.to_string())?);
+        verify.arg("verify-ebpf");
+        verify.args(arguments.everything.then_some("--install"));
+        steps.push(("kernel programs against their source", verify));
+    } else {
+        left_out.push("kernel programs against their source: cargo xtask verify-ebpf --install");
+    }
+    if env::var_os("DARKNET_PRIVILEGED").is_none() {
+        left_out.push("privileged tests: as root, with DARKNET_PRIVILEGED=1");
+    }
     if env::var_os("DARKNET_TESTDATA").is_none() {
         left_out.push("real captures: DARKNET_TESTDATA names no folder of them");
     }

@@ -9,10 +9,16 @@ use crate::{
 
 /// Build the kernel programs again, and compare them with the committed objects byte for byte.
 #[derive(clap::Args)]
-pub(crate) struct Arguments {}
+pub(crate) struct Arguments {
+    /// Install what is missing: Debian's packages, and the linker.
+    #[arg(long)]
+    pub(crate) install: bool,
+}
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
-    let Arguments {} = arguments;
+    if arguments.install {
+        Toolchain::install()?;
+    }
     let text = fs::read_to_string(record());
     let text = text.map_err(|error| format!("{}: {error}", record().display()))?;
     let Record { toolchain, objects } =

@@ -2,9 +2,15 @@ use std::{fs, io};
 
 use crate::Error;
 
-/// Numbers of `include/uapi/linux/capability.h`.
-const CAPABILITIES: [(u32, &str); 2] = [(39, "CAP_BPF"), (12, "CAP_NET_ADMIN")];
-/// Stands for each of them.
+/// What loading and attaching takes; numbers of `include/uapi/linux/capability.h`. Without
+/// CAP_PERFMON the verifier refuses arithmetic on packet pointers.
+const CAPABILITIES: [(u32, &str); 3] = [
+    (39, "CAP_BPF"),
+    (NET_ADMIN, "CAP_NET_ADMIN"),
+    (38, "CAP_PERFMON"),
+];
+const NET_ADMIN: u32 = 12;
+/// Stands for CAP_BPF and CAP_PERFMON.
 const SYS_ADMIN: u32 = 21;
 
 /// The error that says which capability is missing, if that is what `error` is about.
@@ -26,12 +32,11 @@ pub fn missing_capabilities() -> Option<String> {
 /// The capabilities that are needed and not there, by name.
 fn absent(held: u64) -> String {
     let has = |number: u32| held >> number & 1 == 1;
-    if has(SYS_ADMIN) && has(12) {
-        return String::new();
-    }
-    let absent = CAPABILITIES.iter().filter(|(number, _)| !has(*number));
+    let absent = CAPABILITIES
+        .iter()
+        .filter(|(number, _)| !has(*number) && (*number == NET_ADMIN || !has(SYS_ADMIN)));
     let names: Vec<_> = absent.map(|(_, name)| *name).collect();
-    names.join(" and ")
+    names.join(", ")
 }
 
 /// The effective capabilities of this thread.
@@ -50,12 +55,13 @@ mod tests {
     #[test]
     fn the_missing_capabilities_are_named() {
         for (held, expected) in [
-            (0, "CAP_BPF and CAP_NET_ADMIN"),
-            (1 << 39, "CAP_NET_ADMIN"),
-            (1 << 12, "CAP_BPF"),
-            (1 << 39 | 1 << 12, ""),
+            (0, "CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON"),
+            (1 << 39, "CAP_NET_ADMIN, CAP_PERFMON"),
+            (1 << 12, "CAP_BPF, CAP_PERFMON"),
+            (1 << 39 | 1 << 12, "CAP_PERFMON"),
+            (1 << 39 | 1 << 38 | 1 << 12, ""),
             (1 << 21 | 1 << 12, ""),
-            (1 << 21, "CAP_BPF and CAP_NET_ADMIN"),
+            (1 << 21, "CAP_NET_ADMIN"),
         ] {
             assert_eq!(absent(held), expected, "{held:#x}");
         }

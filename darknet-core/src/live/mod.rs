@@ -52,8 +52,8 @@ pub enum Packets {
 pub enum Event<'a> {
     /// The program is attached: counting has begun.
     Started(&'a Attachment),
-    /// Once a second: the open window so far, without sources. Its ledger may be off by the
-    /// packets in flight.
+    /// At the start and once a second: the open window so far, without sources. Its ledger may be
+    /// off by the packets in flight.
     Open(&'a Window<LiveFigures>),
     /// A window has closed, and its ledger adds up.
     Closed(&'a mut Window<LiveFigures>),
@@ -99,7 +99,7 @@ impl Telescope {
         event(Event::Started(kernel.attach(&watch.interface)?));
 
         let begun = Instant::now();
-        let mut refreshed = begun;
+        let mut refreshed: Option<Instant> = None;
         let mut start = self.window_start(now());
         let outcome = loop {
             thread::sleep(TICK);
@@ -117,11 +117,11 @@ impl Telescope {
                 let mut window = close(&mut kernel, observer.as_ref(), (start, end))?;
                 event(Event::Closed(&mut window));
                 start = end;
-                refreshed = Instant::now();
-            } else if refreshed.elapsed() >= REFRESH {
+                refreshed = Some(Instant::now());
+            } else if refreshed.is_none_or(|refreshed| refreshed.elapsed() >= REFRESH) {
                 let end = start.saturating_add(self.window);
                 event(Event::Open(&window(kernel.live()?, None, (start, end))));
-                refreshed = Instant::now();
+                refreshed = Some(Instant::now());
             }
         };
         // First no more packets, then what they said.

@@ -19,14 +19,11 @@ struct Finding {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let Arguments { interface } = arguments;
-    let findings = [
-        privilege(),
-        release(),
-        carrier(interface),
-        driver(interface),
-        queues(interface),
-        unit(interface),
-    ];
+    let mut findings = vec![privilege(), release(), carrier(interface)];
+    // Of an interface that is not there nothing else is to be said.
+    if read(interface, "operstate").is_some() {
+        findings.extend([driver(interface), queues(interface), unit(interface)]);
+    }
     let well = findings.iter().all(|finding| finding.advice.is_none());
     for Finding { what, is, advice } in findings {
         println!("{what:<10} {is}");

@@ -3,7 +3,10 @@ use std::{
     io::{self, IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -80,7 +83,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
             How::Headers | How::Auto => Packets::Headers,
             How::None => Packets::None,
         },
-        duration: duration.map(|duration| duration.try_into().unwrap_or(Duration::ZERO)),
+        duration: duration.map(positive).transpose()?,
         any,
     };
     let stop = Arc::new(AtomicBool::new(false));
@@ -91,6 +94,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let status = status::Page::new(&watch.interface);
     let mut screen = Screen::new();
     let mut total: Option<Window<LiveFigures>> = None;
+    // The first failure to print: nobody is there to read the rest.
     let mut outcome: io::Result<()> = Ok(());
     let watched = telescope.watch(&watch, &stop, |event| match event {
         Event::Started(attachment) => {
@@ -110,19 +114,26 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
                 whole.merge(&mut total.clone());
                 total.aggregate.sources = sources;
             }
-            let snapshot = whole.snapshot(&dark, printing.top.min(5));
+            let snapshot = whole.snapshot(&dark, SUMMARY_ROWS);
             status.write(&snapshot);
             screen.show(&snapshot);
         }
         Event::Closed(window) => {
             screen.clear();
-            if printing.windows {
+            if printing.windows && outcome.is_ok() {
                 outcome = printing.print(&window.snapshot(&dark, printing.top));
+                if outcome.is_err() {
+                    stop.store(true, Ordering::Relaxed);
+                }
             }
-            match &mut total {
-                Some(total) => total.merge(window),
-                None => total = Some(window.clone()),
-            }
+            let total = match &mut total {
+                Some(total) => {
+                    total.merge(window);
+                    total
+                }
+                None => total.insert(window.clone()),
+            };
+            status.write(&total.snapshot(&dark, SUMMARY_ROWS));
         }
     });
     drop(status);
@@ -140,6 +151,20 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     watched?;
     printed(outcome)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Rows of each table while it runs.
+const SUMMARY_ROWS: usize = 5;
+
+/// A time that lasts.
+fn positive(duration: jiff::SignedDuration) -> Result<Duration, Error> {
+    let positive = Duration::try_from(duration).ok();
+    let positive = positive.filter(|duration| !duration.is_zero());
+    positive.ok_or_else(|| Error::Setting {
+        name: "duration",
+        value: format!("{duration:#}"),
+        rule: "more than 0",
+    })
 }
 
 /// A summary on standard error that is drawn anew, if that is a terminal.

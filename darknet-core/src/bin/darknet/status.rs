@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     }
     match interface {
         Some(interface) => eprintln!("error: no telescope runs on {interface}"),
-        None => eprintln!("no telescope runs here"),
+        None => eprintln!("error: no telescope runs here"),
     }
     Ok(ExitCode::FAILURE)
 }
