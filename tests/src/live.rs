@@ -12,7 +12,7 @@ use rustix::process::{Pid, kill_process};
 use serde_json::Value;
 use xtask::{
     cargo::{self, root},
-    lab::{Generator, Limits, Namespace, Options, PlanFrames, Sent, World},
+    lab::{Frames, Limits, Namespace, Options, PlanFrames, Preloaded, Sent, World},
     scenario::{Plan, Scenario, Written},
 };
 
@@ -45,24 +45,29 @@ pub fn plan(name: &str, count: u64) -> Plan {
     scenario.compile().expect(name)
 }
 
-/// Sends all frames of a plan, and says what was meant by them.
+/// Sends all frames of a plan, so many a second at most, and says what was meant by them.
 ///
 /// # Panics
 ///
 /// If the driver did not take each of them.
-pub fn send(world: &World, plan: &Plan) -> (Sent, Written) {
+pub fn send(world: &World, plan: &Plan, rate: Option<u64>) -> (Sent, Written) {
     let mut frames = PlanFrames::new(plan).with_later_truth();
-    let mut generator = Generator::new(world, &Options::default()).expect("a generator");
-    let sent = generator.send(&mut frames, &Limits::default());
+    // Made before: a generator changes its program with the size of the frames, and finds the
+    // place taken while a thread of another test starts a process, which holds a copy of its link.
+    let count = usize::try_from(plan.count()).expect("frames fit into memory");
+    let preloaded = Preloaded::new(world, &Options::default(), &mut frames, count);
+    let limits = Limits {
+        count: Some(plan.count()),
+        rate,
+        ..Limits::default()
+    };
+    let sent = preloaded.expect("a generator").send(&limits);
     let sent = sent.expect("frames");
     assert_eq!(
-        (sent.errors, sent.in_flight),
-        (0, 0),
-        "{} frames",
-        sent.asked
+        (sent.asked, sent.errors, sent.in_flight),
+        (plan.count(), 0, 0)
     );
-    let truth = sent.truth.clone().expect("a truth").finish();
-    (sent, truth)
+    (sent, frames.truth().expect("a truth").finish())
 }
 
 /// Whether an interface has an XDP program.

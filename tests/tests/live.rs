@@ -118,7 +118,7 @@ fn what_was_sent_is_what_is_printed_and_what_its_capture_gives() {
         for dark in [dark, &["--any"]] {
             let arguments = [&ALL_ROWS[..], &["--packets", "headers"], dark].concat();
             let watching = Run::watching(&world, &arguments);
-            let (sent, truth) = send(&world, &plan);
+            let (sent, truth) = send(&world, &plan, None);
             let live = watching.document();
             assert_eq!(number(&live["ledger"]["received"]), sent.sent, "{name}");
             assert_adds_up(&live);
@@ -156,7 +156,7 @@ fn without_packets_the_counts_are_the_same_and_hosts_are_not_known() {
     let document = |how: &str| {
         let arguments = [&DARK[..], &ALL_ROWS, &["--packets", how]].concat();
         let watching = Run::watching(&world, &arguments);
-        send(&world, &plan);
+        send(&world, &plan, None);
         watching.document()
     };
     let (with, without) = (document("auto"), document("none"));
@@ -206,16 +206,8 @@ fn windows_are_a_line_each_and_add_up_and_a_duration_ends_them() {
     let arguments = [&DARK[..], &ALL_ROWS, &windows].concat();
     let begun = Instant::now();
     let watching = Run::watching(&world, &arguments);
-    let mut generator = Generator::new(&world, &Options::default()).expect("a generator");
     // Two seconds, across the edges of windows.
-    let limits = Limits {
-        rate: Some(50_000),
-        ..Limits::default()
-    };
-    let mut frames = PlanFrames::new(&plan).with_later_truth();
-    let sent = generator.send(&mut frames, &limits).expect("frames");
-    assert!(sent.is_exact());
-    let truth = sent.truth.expect("a truth").finish();
+    let (_, truth) = send(&world, &plan, Some(50_000));
     let ended = watching.wait();
     assert_eq!(ended.code, Some(0), "{}", ended.said);
     assert!(begun.elapsed() >= Duration::from_secs(5));
@@ -296,7 +288,7 @@ fn a_signal_ends_it_with_the_last_window_and_nothing_stays() {
             assert!(has_program(world.telescope(), world.interface()));
             let page = format!("/run/darknet/{}@{}.json", world.interface(), watching.id());
             until("a page", || Path::new(&page).exists());
-            let (sent, _) = send(&world, &plan);
+            let (sent, _) = send(&world, &plan, None);
             let ended = watching.end(signal);
             assert_eq!(ended.code, Some(0), "{signal:?}: {}", ended.said);
             let documents = ended.documents();
@@ -351,7 +343,7 @@ fn other_destinations_and_excluded_ones_pass() {
     let exclude = ["--exclude", "203.0.113.128/25,2001:db8:da2c:1::/64"];
     let arguments = [&DARK[..], &exclude, &ALL_ROWS].concat();
     let watching = Run::watching(&world, &arguments);
-    let (sent, truth) = send(&world, &plan);
+    let (sent, truth) = send(&world, &plan, None);
     let document = watching.document();
     assert_adds_up(&document);
     let of = |port: u16| truth.ports["tcp_syn"][&port];
@@ -556,6 +548,8 @@ fn a_session_of_the_host_loses_nothing_whatever_happens_to_the_telescope() {
         session.lives("without a telescope");
     }
     assert!(session.end() > 100);
+    // Takes the pages of the killed ones away.
+    darknet(world.telescope(), &["status"]);
 }
 
 #[test]
@@ -747,8 +741,8 @@ fn an_interface_with_a_program_of_somebody_else_is_left_alone() {
     if !privileged("an_interface_with_a_program_of_somebody_else_is_left_alone") {
         return;
     }
-    let world = world();
     for mode in [Mode::Driver, Mode::Generic] {
+        let world = world();
         let sink = Sink::counting(&world, mode).expect("a sink");
         let link = world
             .telescope()
@@ -759,7 +753,7 @@ fn an_interface_with_a_program_of_somebody_else_is_left_alone() {
         let arguments = ["run", "--interface", world.interface()];
         let ended = darknet(world.telescope(), &[&arguments[..], &DARK].concat());
         ended.assert_refused("another program", 1, &["count", &id]);
-        let (sent, _) = send(&world, &plan("first-light.toml", 5_000));
+        let (sent, _) = send(&world, &plan("first-light.toml", 5_000), None);
         assert_eq!(sink.counts().expect("counts").packets, sent.sent);
     }
 }
@@ -776,7 +770,7 @@ fn a_second_telescope_is_refused_and_the_first_counts_on() {
     let second = [&second[..], &DARK].concat();
     let truth = thread::scope(|scope| {
         // One comes in the middle of traffic.
-        let sending = scope.spawn(|| send(&world, &plan).1);
+        let sending = scope.spawn(|| send(&world, &plan, None).1);
         for _ in 0..2 {
             let ended = darknet(world.telescope(), &second);
             ended.assert_refused("a second", 1, &[world.interface(), "darknet", "id"]);
@@ -798,7 +792,7 @@ fn an_interface_that_disappears_leaves_the_figures() {
         let world = world();
         let arguments = [&DARK[..], &ALL_ROWS, windows].concat();
         let watching = Run::watching(&world, &arguments);
-        let (_, truth) = send(&world, &plan);
+        let (_, truth) = send(&world, &plan, None);
         let page = format!("/run/darknet/{}@{}.json", world.interface(), watching.id());
         let delete = ["link", "delete", world.interface()];
         world.telescope().ip(&delete).expect("it was there");
@@ -856,7 +850,7 @@ fn status_tells_of_the_telescopes_that_run() {
             run(&mut command)
         };
         until("a page", || status(NOTHING).code == Some(0));
-        let (sent, _) = send(&world, &plan("first-light.toml", 20_000));
+        let (sent, _) = send(&world, &plan("first-light.toml", 20_000), None);
         until("its figures", || {
             let ended = status(&["--json"]);
             let documents = ended.documents();
@@ -923,15 +917,24 @@ fn the_doctor_reads_like_advice() {
         }
         assert!(!ended.printed.contains("->"), "{}", ended.printed);
     }
-    let down = ["link", "set", world.interface(), "down"];
-    world.telescope().ip(&down).expect("a link");
-    let ended = doctor(world.interface());
-    assert_eq!(ended.code, Some(1));
-    assert!(
-        ended.printed.contains("-> ip link set dark0 up"),
-        "{}",
-        ended.printed
-    );
+    for (side, interface, advice) in [
+        (
+            world.sender(),
+            world.sender_interface(),
+            "-> look at the cable",
+        ),
+        (
+            world.telescope(),
+            world.interface(),
+            "-> ip link set dark0 up",
+        ),
+    ] {
+        let down = ["link", "set", interface, "down"];
+        side.ip(&down).expect("a link");
+        let ended = doctor(world.interface());
+        assert_eq!(ended.code, Some(1));
+        assert!(ended.printed.contains(advice), "{}", ended.printed);
+    }
     for missing in ["nope0", "../../../etc", ""] {
         let ended = doctor(missing);
         assert_eq!(ended.code, Some(1), "{missing}: {}", ended.printed);

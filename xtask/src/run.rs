@@ -6,7 +6,7 @@ use std::{
 use xtask::cargo;
 
 /// The capture that comes with the project, made by its own generator.
-const BUNDLED: &str = "xtask/scenarios/first-light.pcap";
+pub(crate) const BUNDLED: &str = "xtask/scenarios/first-light.pcap";
 
 /// Build darknet and run it: on the lab, on an interface, or on captures.
 ///

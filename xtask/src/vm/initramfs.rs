@@ -7,7 +7,7 @@ use std::{
 use xtask::cargo::root;
 
 use super::{archive::Archive, guest, output};
-use crate::show::SCENARIO;
+use crate::{run::BUNDLED, show::SCENARIO};
 
 /// Programs that the lab calls, with their packages.
 const TOOLS: [(&str, &str); 2] = [("ip", "iproute2"), ("ethtool", "ethtool")];
@@ -37,9 +37,11 @@ pub(super) fn make(darknet: &Path, tests: &Path, veth: &Path) -> Result<Vec<u8>,
         }
     }
     archive.add(guest::VETH, &read(veth)?);
-    // Where this program looks for it.
-    let scenario = root().join(SCENARIO);
-    archive.add(&scenario.to_string_lossy(), &read(&scenario)?);
+    // Where the programs look for them.
+    for file in [SCENARIO, BUNDLED] {
+        let path = root().join(file);
+        archive.add(&path.to_string_lossy(), &read(&path)?);
+    }
     Ok(archive.finish())
 }
 

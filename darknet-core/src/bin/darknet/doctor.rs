@@ -21,7 +21,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let Arguments { interface } = arguments;
     let mut findings = vec![privilege(), release(), carrier(interface)];
     // Of an interface that is not there nothing else is to be said.
-    if read(interface, "operstate").is_some() {
+    if flags(interface).is_some() {
         findings.extend([driver(interface), queues(interface), unit(interface)]);
     }
     let well = findings.iter().all(|finding| finding.advice.is_none());
@@ -72,17 +72,30 @@ fn read(interface: &str, file: &str) -> Option<String> {
     Some(fs::read_to_string(path).ok()?.trim().to_owned())
 }
 
+/// What is set on an interface; `None` if there is no such interface.
+fn flags(interface: &str) -> Option<u32> {
+    let flags = read(interface, "flags")?;
+    u32::from_str_radix(flags.strip_prefix("0x")?, 16).ok()
+}
+
 fn carrier(interface: &str) -> Finding {
-    let (is, advice) = match read(interface, "operstate") {
+    // `IFF_UP`, `include/uapi/linux/if.h`. Not `operstate`, which follows a second later and has
+    // the same word for a missing cable.
+    let is_up = flags(interface).map(|flags| flags & 1 == 1);
+    let (is, advice) = match is_up {
         None => (
-            format!("{interface} does not exist"),
+            format!("{interface:?} does not exist"),
             Some("ip link lists the interfaces that do".into()),
         ),
-        Some(state) if state == "down" => (
+        Some(false) => (
             format!("{interface} is down"),
             Some(format!("ip link set {interface} up")),
         ),
-        Some(state) => (format!("{interface} is there, its state is {state}"), None),
+        Some(true) if read(interface, "carrier").as_deref() == Some("0") => (
+            format!("{interface} is up, and nobody is at the other end"),
+            Some("look at the cable, or at the other interface of the pair".into()),
+        ),
+        Some(true) => (format!("{interface} is up"), None),
     };
     Finding {
         what: "interface",
