@@ -112,7 +112,8 @@ impl Telescope {
                 break Err(gone);
             }
             let now = now();
-            if self.window_start(now) != start {
+            // A clock that was set back leaves the window open until it has caught up.
+            if self.window_start(now) > start {
                 let end = self.window_start(now);
                 let mut window = close(&mut kernel, observer.as_ref(), (start, end))?;
                 event(Event::Closed(&mut window));

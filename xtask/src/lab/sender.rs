@@ -1,4 +1,9 @@
-use std::{io, os::fd::AsFd};
+use std::{
+    io,
+    os::fd::AsFd,
+    thread,
+    time::{Duration, Instant},
+};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -26,6 +31,9 @@ impl Default for Options {
         Self { cpu: 0, batch: 64 }
     }
 }
+
+/// How long attaching to the idle interface may be refused.
+const PARKING: Duration = Duration::from_secs(1);
 
 /// Frames in consecutive slots.
 #[derive(Debug, Clone, Copy)]
@@ -123,10 +131,18 @@ impl Sender {
             None => {}
         }
         let program = object::program(&mut self.object, size.program())?;
-        let link = self.parking.enter(|| program.attach("lo", XdpMode::Skb))?;
-        let link = link.map_err(Error::bpf("parking the generator program"))?;
-        self.parked = Some((size, link));
-        Ok(())
+        let begun = Instant::now();
+        loop {
+            match self.parking.enter(|| program.attach("lo", XdpMode::Skb))? {
+                Ok(link) => {
+                    self.parked = Some((size, link));
+                    return Ok(());
+                }
+                // A process that was forked just now holds what was detached until it executes.
+                Err(_) if begun.elapsed() < PARKING => thread::sleep(Duration::from_millis(2)),
+                Err(error) => return Err(Error::bpf("parking the generator program")(error)),
+            }
+        }
     }
 
     /// Hands the frames of a piece to the driver.

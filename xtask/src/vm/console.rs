@@ -49,7 +49,11 @@ pub(super) fn figures(lines: &[String]) -> impl Iterator<Item = &str> {
         "received ",
         "test result",
     ];
-    let lines = lines.iter().map(String::as_str);
+    // The test runner's own words stand before the first line that a test prints.
+    let lines = lines.iter().map(|line| match line.split_once(" ... ") {
+        Some((test, said)) if test.starts_with("test ") => said,
+        _ => line,
+    });
     lines.filter(|line| {
         BEGINNINGS.iter().any(|begin| line.starts_with(begin)) || line.contains("Footprint {")
     })
@@ -110,10 +114,11 @@ mod tests {
             "watching dark0 in driver mode; Ctrl-C ends it",
             "tcp  23  12",
             "sent 20000 in 1.0 s (0.02 million a second)",
-            "any: Footprint { verified: Some(9), machine_code: 7 }",
+            "test it_fits ... any: Footprint { verified: Some(9), machine_code: 7 }",
         ]
         .map(str::to_owned);
-        let expected = [&lines[0], &lines[2], &lines[3]];
+        let footprint = "any: Footprint { verified: Some(9), machine_code: 7 }";
+        let expected = [&*lines[0], &*lines[2], footprint];
         assert_eq!(figures(&lines).collect::<Vec<_>>(), expected);
     }
 }

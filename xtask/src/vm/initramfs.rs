@@ -1,7 +1,7 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{self, Command},
 };
 
 use xtask::cargo::root;
@@ -19,7 +19,8 @@ const TOOLS: [(&str, &str); 2] = [("ip", "iproute2"), ("ethtool", "ethtool")];
 /// A program or a library that is not there.
 pub(super) fn make(darknet: &Path, tests: &Path, veth: &Path) -> Result<Vec<u8>, String> {
     let mut archive = Archive::default();
-    let this = env::current_exe().map_err(|error| format!("this program: {error}"))?;
+    // The program that runs, even if another one has been built in its place.
+    let this = PathBuf::from(format!("/proc/{}/exe", process::id()));
     let mut programs = vec![
         (guest::XTASK.to_owned(), this),
         (guest::DARKNET.to_owned(), darknet.to_owned()),

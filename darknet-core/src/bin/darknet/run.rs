@@ -109,7 +109,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         Event::Open(window) => {
             let mut whole = window.clone();
             if let Some(total) = &mut total {
-                // The sources may be many, and an open window has none to add to them.
+                // An open window has no sources to add to them.
                 let sources = total.aggregate.sources.take();
                 whole.merge(&mut total.clone());
                 total.aggregate.sources = sources;
@@ -131,7 +131,13 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
                     total.merge(window);
                     total
                 }
-                None => total.insert(window.clone()),
+                None => {
+                    // The sources may be many: they are moved, not copied.
+                    let sources = window.aggregate.sources.take();
+                    let first = total.insert(window.clone());
+                    first.aggregate.sources = sources;
+                    first
+                }
             };
             status.write(&total.snapshot(&dark, SUMMARY_ROWS));
         }

@@ -24,7 +24,7 @@ pub(crate) fn print(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()>
             });
             table(out, &["network", "packets", "bytes"], rows)?;
         }
-        None => writeln!(out, "networks: more sources than --memory has room for\n")?,
+        None => writeln!(out, "networks: not known, more than there is room for\n")?,
     }
     match &snapshot.sources {
         Some(sources) => {
@@ -33,7 +33,10 @@ pub(crate) fn print(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()>
                 .map(|row| vec![row.source.to_string(), grouped(row.packets)]);
             table(out, &["source", "packets"], rows)?;
         }
-        None => writeln!(out, "sources: more sources than --memory has room for\n")?,
+        None if snapshot.overflow.sources > 0 => {
+            writeln!(out, "sources: not known, more than --memory has room for\n")?;
+        }
+        None => writeln!(out, "sources: not known, no packets are delivered\n")?,
     }
     let tools = snapshot.tools.iter().map(|row| {
         vec![
@@ -43,8 +46,10 @@ pub(crate) fn print(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()>
         ]
     });
     table(out, &["tool", "packets", "hosts"], tools)?;
-    let hosts = optional(snapshot.hosts.map(|hosts| hosts.all));
-    writeln!(out, "{hosts} hosts in all")
+    match snapshot.hosts {
+        Some(hosts) => writeln!(out, "{} hosts in all", grouped(hosts.all)),
+        None => Ok(()),
+    }
 }
 
 /// The ledger, the classes and the ports.
