@@ -477,6 +477,13 @@ impl Namespace {
         let file = fs::File::open(format!("/run/netns/{}", namespace.0)).expect("it is there");
         let kind = rustix::thread::LinkNameSpaceType::Network;
         rustix::thread::move_into_link_name_space(file.as_fd(), Some(kind)).expect("entered");
+        // Without IPv6, whose neighbour discovery would be counted among what was sent.
+        for interfaces in ["all", "default"] {
+            let path = format!("/proc/sys/net/ipv6/conf/{interfaces}/disable_ipv6");
+            if fs::exists(&path).expect("proc is mounted") {
+                fs::write(&path, "1").expect("root");
+            }
+        }
         run(&[
             "link", "add", "watched0", "type", "veth", "peer", "name", "sender0",
         ]);
