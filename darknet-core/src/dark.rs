@@ -3,12 +3,15 @@ use std::net::IpAddr;
 use darknet_ebpf::Version;
 use ipnet::IpNet;
 
-use crate::Error;
+use crate::{Error, nest};
+
+/// Dark prefixes and exclusions at most, together.
+pub const DARK_AT_MOST: usize = 100_000;
 
 /// Which destinations are dark.
 ///
 /// Prefixes and exclusions may nest; the longest match wins. Without a prefix every destination
-/// is dark but the excluded ones.
+/// is dark but the excluded ones. There may be [`DARK_AT_MOST`] of them.
 #[derive(Clone, Debug)]
 pub struct Dark {
     prefixes: Vec<IpNet>,
@@ -34,7 +37,7 @@ impl Dark {
     /// # Errors
     ///
     /// A prefix with host bits set, one that is both dark and excluded, an exclusion that lies in
-    /// no dark prefix.
+    /// no dark prefix; more than [`DARK_AT_MOST`] prefixes and exclusions.
     ///
     /// # Examples
     ///
@@ -59,25 +62,27 @@ impl Dark {
         };
         let prefixes = sorted(prefixes)?;
         let excluded = sorted(excluded)?;
-        if let Some(&prefix) = excluded.iter().find(|prefix| prefixes.contains(prefix)) {
-            return Err(Error::Contradiction { prefix });
+        let found = prefixes.len() + excluded.len();
+        if found > DARK_AT_MOST {
+            return Err(Error::TooMany {
+                what: "dark prefixes and exclusions",
+                found,
+                most: DARK_AT_MOST,
+            });
         }
-        let holds = |excluded: &IpNet| prefixes.iter().any(|prefix| prefix.contains(excluded));
-        if !prefixes.is_empty()
-            && let Some(&prefix) = excluded.iter().find(|prefix| !holds(prefix))
-        {
-            return Err(Error::ExcludesNothing { prefix });
+        let entries = nest::sorted(&prefixes, &excluded);
+        if let Some(same) = entries.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            return Err(Error::Contradiction { prefix: same[0].0 });
         }
         let base = prefixes.is_empty();
+        for ((prefix, dark), around) in nest::with_around(entries.clone()) {
+            if !base && !dark && around.is_none() {
+                return Err(Error::ExcludesNothing { prefix });
+            }
+        }
         let of = |version: Version| {
-            let with = |nets: &[IpNet], dark: bool| -> Vec<(IpNet, bool)> {
-                let of_version = nets.iter().filter(|net| number(net.addr()).0 == version);
-                of_version.map(|&net| (net, dark)).collect()
-            };
-            ranges(
-                base,
-                [with(&prefixes, true), with(&excluded, false)].concat(),
-            )
+            let of_version = |net: &IpNet| number(net.addr()).0 == version;
+            ranges(base, entries.iter().filter(|(net, _)| of_version(net)))
         };
         Ok(Self {
             v4: of(Version::V4),
@@ -122,6 +127,40 @@ impl Dark {
     pub fn contains(&self, destination: IpAddr) -> bool {
         let (version, number) = number(destination);
         self.is_dark(version, number)
+    }
+
+    /// What adds nothing, sorted: a dark prefix whose longest match without it would be dark too,
+    /// or an exclusion inside an exclusion. Each comes with the prefix that it lies in. They are
+    /// legal, but often not what was meant.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use darknet_core::Dark;
+    ///
+    /// let dark = Dark::new(&["10.0.0.0/8".parse()?, "10.1.0.0/16".parse()?], &[])?;
+    /// for (inner, outer) in dark.redundant() {
+    ///     assert_eq!(format!("{inner} lies in {outer}"), "10.1.0.0/16 lies in 10.0.0.0/8");
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn redundant(&self) -> impl Iterator<Item = (IpNet, IpNet)> + use<> {
+        let entries = nest::sorted(&self.prefixes, &self.excluded);
+        nest::with_around(entries).filter_map(|((inner, dark), around)| {
+            let (outer, _) = around.filter(|around| around.1 == dark)?;
+            Some((inner, outer))
+        })
+    }
+
+    /// All prefixes and whether each is dark, the shorter before the longer ones in it: what a
+    /// table of longest matches holds. What none of them holds is [`is_any`](Self::is_any).
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the kernel's table of prefixes is filled from it")
+    )]
+    pub(crate) fn entries(&self) -> Vec<nest::Entry> {
+        nest::sorted(&self.prefixes, &self.excluded)
     }
 
     /// Where dark and not dark meet, sorted: each is the first address that differs from the one
@@ -182,10 +221,9 @@ fn number(address: IpAddr) -> (Version, u128) {
     }
 }
 
-/// Cuts the address space of one version where dark and not dark meet.
-fn ranges(base: bool, mut nets: Vec<(IpNet, bool)>) -> Ranges {
-    // Shorter prefixes first, so that each is painted over by the longer ones inside it.
-    nets.sort_unstable_by_key(|(net, _)| (number(net.addr()).1, net.prefix_len()));
+/// Cuts the address space of one version where dark and not dark meet. Shorter prefixes come
+/// first, so that each is painted over by the longer ones inside it.
+fn ranges<'a>(base: bool, nets: impl Iterator<Item = &'a nest::Entry>) -> Ranges {
     let mut ranges: Ranges = vec![(0, base)];
     let mut open: Vec<(u128, bool)> = Vec::new();
     let mut mark = |at: u128, dark: bool| match ranges.last_mut() {
@@ -203,7 +241,7 @@ fn ranges(base: bool, mut nets: Vec<(IpNet, bool)>) -> Ranges {
             }
         }
     };
-    for (net, dark) in nets {
+    for &(net, dark) in nets {
         let first = number(net.network()).1;
         close(&mut open, first, &mut mark);
         mark(first, dark);
@@ -330,6 +368,108 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_adds_nothing_is_told_with_what_it_lies_in() {
+        for (prefixes, excluded, expected) in [
+            (vec!["10.0.0.0/8", "11.0.0.0/8"], vec![], vec![]),
+            (
+                vec!["10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24"],
+                vec![],
+                vec!["10.1.0.0/16 in 10.0.0.0/8", "10.1.2.0/24 in 10.1.0.0/16"],
+            ),
+            // It takes back an exclusion.
+            (
+                vec!["10.0.0.0/8", "10.1.2.0/24"],
+                vec!["10.1.0.0/16"],
+                vec![],
+            ),
+            (
+                vec!["10.0.0.0/8"],
+                vec!["10.1.0.0/16", "10.1.2.0/24"],
+                vec!["10.1.2.0/24 in 10.1.0.0/16"],
+            ),
+            // The exclusion inside adds something, as dark space lies between.
+            (
+                vec!["10.0.0.0/8", "10.1.2.0/24"],
+                vec!["10.1.0.0/16", "10.1.2.7/32"],
+                vec![],
+            ),
+            (
+                vec![],
+                vec!["2001:db8::/32", "2001:db8:1::/48"],
+                vec!["2001:db8:1::/48 in 2001:db8::/32"],
+            ),
+            // Twice the same is once.
+            (vec!["10.0.0.0/8", "10.0.0.0/8"], vec![], vec![]),
+        ] {
+            let found: Vec<_> = dark(&prefixes, &excluded)
+                .redundant()
+                .map(|(inner, outer)| format!("{inner} in {outer}"))
+                .collect();
+            assert_eq!(found, expected, "{prefixes:?} without {excluded:?}");
+        }
+    }
+
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[test]
+    fn the_longest_match_of_the_entries_is_what_is_dark() {
+        let dark = dark(
+            &["10.0.0.0/8", "10.1.2.0/24", "2001:db8::/32"],
+            &["10.1.0.0/16", "10.1.2.7/32", "2001:db8:1::/48"],
+        );
+        let entries = dark.entries();
+        assert_eq!(entries.len(), 6);
+        for (net, _) in &entries {
+            for address in [net.network(), net.broadcast()] {
+                let around = entries.iter().filter(|(net, _)| net.contains(&address));
+                let longest = around.max_by_key(|(net, _)| net.prefix_len());
+                assert_eq!(longest.map(|entry| entry.1), Some(dark.contains(address)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_hundred_thousand_prefixes_are_no_burden_and_one_more_is_refused() {
+        // 90,000 prefixes of /24 side by side, in 10,000 of them the first address excluded.
+        let at = |number: u32, len| -> IpNet {
+            let address = std::net::Ipv4Addr::from_bits((10 << 24) + (number << 8));
+            ipnet::Ipv4Net::new(address, len).expect("a length").into()
+        };
+        let mut prefixes: Vec<IpNet> = (0..90_000).map(|number| at(number, 24)).collect();
+        let excluded: Vec<IpNet> = (0..10_000).map(|number| at(9 * number, 32)).collect();
+        let begun = std::time::Instant::now();
+        let dark = Dark::new(&prefixes, &excluded).expect("it fits");
+        assert_eq!(dark.redundant().count(), 0);
+        let took = begun.elapsed();
+        assert_eq!(dark.addresses(), Some(90_000 * 256 - 10_000));
+        for (number, len, expected) in [
+            (0, 32, false),
+            (1, 32, true),
+            (9 * 9_999, 32, false),
+            (89_999, 32, true),
+            (90_000, 32, false),
+        ] {
+            let address = at(number, len).addr();
+            assert_eq!(dark.contains(address), expected, "{address}");
+        }
+        // It takes some 40 ms; to hold each against each took 3 s.
+        assert!(took.as_secs() < 1, "{took:?}");
+
+        prefixes.push(at(90_000, 24));
+        let refused = Dark::new(&prefixes, &excluded).expect_err("one too many");
+        assert!(matches!(
+            refused,
+            Error::TooMany {
+                found: 100_001,
+                most: 100_000,
+                ..
+            }
+        ));
+        // What is said twice counts once.
+        prefixes[90_000] = prefixes[0];
+        assert!(Dark::new(&prefixes, &excluded).is_ok());
     }
 
     #[test]

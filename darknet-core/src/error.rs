@@ -79,6 +79,17 @@ pub enum Error {
         prefix: IpNet,
     },
 
+    /// More of something than there may be.
+    #[error("{found} {what} are too many, at most {most} are taken; merge them, or name fewer")]
+    TooMany {
+        /// What there is too much of.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many there may be.
+        most: usize,
+    },
+
     /// A setting outside its range.
     #[error("{name} is {value}; it must be {rule}")]
     Setting {

@@ -38,6 +38,7 @@ pub mod source;
 
 mod dark;
 mod error;
+mod nest;
 mod pipeline;
 mod telescope;
 mod time;
@@ -45,7 +46,7 @@ mod window;
 
 pub use darknet_ebpf as rules;
 
-pub use dark::{Dark, parse_prefix};
+pub use dark::{DARK_AT_MOST, Dark, parse_prefix};
 pub use error::Error;
 pub use ledger::Ledger;
 pub use snapshot::Snapshot;

@@ -272,6 +272,18 @@ fn dark_prefixes_and_exclusions_decide_what_passes() {
 }
 
 #[test]
+fn a_long_list_of_prefixes_is_cut_in_the_tables_and_whole_in_json() {
+    let prefixes: Vec<String> = (0..18).map(|net| format!("10.0.{net}.0/24")).collect();
+    let arguments = [&bundled(), "--dark", &prefixes.join(",")].map(str::to_owned);
+    let arguments = arguments.each_ref().map(String::as_str);
+    let text = String::from_utf8(replay(&arguments).stdout).expect("UTF-8");
+    let listed = "10.0.14.0/24, 10.0.15.0/24 and 2 more (4608 addresses)";
+    assert!(text.contains(listed), "{text}");
+    let document = json(&replay(&[&arguments[..], &["--json"]].concat()));
+    assert_eq!(document["dark"]["prefixes"], serde_json::json!(prefixes));
+}
+
+#[test]
 fn a_capture_cut_short_gives_its_figures_and_a_warning() {
     let folder = TempDir::new().expect("a folder");
     let whole = fs::read(file(&folder, "whole", &[0, 1, 2])).expect("a file");

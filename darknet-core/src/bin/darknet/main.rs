@@ -53,6 +53,7 @@ fn main() -> ExitCode {
             | darknet_core::Error::HostBits { .. }
             | darknet_core::Error::Contradiction { .. }
             | darknet_core::Error::ExcludesNothing { .. }
+            | darknet_core::Error::TooMany { .. }
             | darknet_core::Error::Setting { .. } => USAGE,
             #[cfg(target_os = "linux")]
             darknet_core::Error::NoDark | darknet_core::Error::DefaultRoute { .. } => USAGE,

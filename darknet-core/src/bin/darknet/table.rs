@@ -96,10 +96,21 @@ pub(crate) fn summary(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<(
     table(out, &["port", "packets", "bytes", "hosts"], ports)
 }
 
+/// Prefixes in the line above the tables; JSON has all.
+const PREFIXES_SHOWN: usize = 16;
+
 fn dark(snapshot: &Snapshot) -> String {
     let list = |prefixes: &[ipnet::IpNet]| {
-        let texts: Vec<String> = prefixes.iter().map(ToString::to_string).collect();
-        texts.join(", ")
+        let shown = prefixes.iter().take(PREFIXES_SHOWN);
+        let mut text = shown
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ");
+        let more = prefixes.len().saturating_sub(PREFIXES_SHOWN);
+        if more > 0 {
+            text += &format!(" and {} more", grouped(more as u64));
+        }
+        text
     };
     let space = &snapshot.dark;
     let mut text = match space.addresses {
