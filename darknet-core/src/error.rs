@@ -101,6 +101,45 @@ pub enum Error {
         rule: &'static str,
     },
 
+    /// A configuration that could not be read.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[error("{}: {source}; the configuration must be a file that can be read", path.display())]
+    ConfigRead {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// A configuration that says something wrong.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[error("{}:{line}: {what}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong, and what to write instead.
+        what: String,
+    },
+
+    /// A configuration that a running telescope cannot change to.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[error(
+        "changed while the telescope runs: {keys}; that takes a restart, only dark, exclude, filter and sample don't"
+    )]
+    NeedsRestart {
+        /// The keys that have changed, with commas.
+        keys: String,
+    },
+
+    /// No interface to watch.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[error(
+        "no interface to watch: name one with --interface IF, or in the configuration as interface = \"eth1\""
+    )]
+    NoInterface,
+
     /// No dark prefix to watch.
     #[cfg(all(feature = "live", target_os = "linux"))]
     #[error(

@@ -25,6 +25,9 @@
 #![deny(unsafe_code)]
 
 pub mod aggregate;
+/// The configuration file of a telescope.
+#[cfg(all(feature = "live", target_os = "linux"))]
+pub mod config;
 #[cfg(all(feature = "live", target_os = "linux"))]
 pub mod kernel;
 /// Where every packet ended.
@@ -40,15 +43,21 @@ mod dark;
 mod error;
 mod nest;
 mod pipeline;
+#[cfg(all(feature = "live", target_os = "linux"))]
+mod select;
 mod telescope;
 mod time;
 mod window;
 
 pub use darknet_ebpf as rules;
 
+#[cfg(all(feature = "live", target_os = "linux"))]
+pub use config::Config;
 pub use dark::{DARK_AT_MOST, Dark, parse_prefix};
 pub use error::Error;
 pub use ledger::Ledger;
+#[cfg(all(feature = "live", target_os = "linux"))]
+pub use select::{FILTER_AT_MOST, Filter, FilterAction, Sample, SampleOf};
 pub use snapshot::Snapshot;
 #[cfg(feature = "replay")]
 pub use source::replay::{Captures, Damage};

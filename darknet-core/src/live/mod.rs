@@ -6,6 +6,7 @@ mod host;
 mod observer;
 
 use std::{
+    path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -14,7 +15,7 @@ use std::{
 use jiff::Timestamp;
 
 use crate::{
-    Error, Telescope,
+    Error, Filter, Sample, Telescope,
     aggregate::Seed,
     kernel::{Attachment, BankFigures, Kernel, Settings},
     time::{Nanoseconds, timestamp},
@@ -36,6 +37,34 @@ pub struct Watch {
     /// Whether every destination may be dark (where there is no prefix), addresses of this host
     /// included: their traffic is dropped.
     pub any: bool,
+    /// Sources whose packets to dark space are neither counted nor delivered.
+    pub filter: Filter,
+    /// Which counted packets are delivered.
+    pub sample: Sample,
+    /// Bytes that the kernel's tables may take; `None` leaves it to the host.
+    pub kernel_memory: Option<usize>,
+    /// Whether packets are also counted by class, port and source network together.
+    pub networks_by_port: bool,
+    /// A folder in a bpffs where the program's tables are pinned; `None` pins nothing.
+    pub pins: Option<PathBuf>,
+}
+
+impl Watch {
+    /// Watches `interface` and delivers headers of all packets, until it is stopped. Nothing is
+    /// filtered or pinned.
+    pub fn new(interface: impl Into<String>) -> Self {
+        Self {
+            interface: interface.into(),
+            packets: Packets::Headers,
+            duration: None,
+            any: false,
+            filter: Filter::default(),
+            sample: Sample::default(),
+            kernel_memory: None,
+            networks_by_port: false,
+            pins: None,
+        }
+    }
 }
 
 /// What is delivered of each counted packet.

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 #[cfg(target_os = "linux")]
+mod configuring;
+#[cfg(target_os = "linux")]
 mod doctor;
 mod options;
 mod progress;

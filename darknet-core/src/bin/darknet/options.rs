@@ -1,4 +1,7 @@
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
 use darknet_core::{Dark, Error, Snapshot, Telescope, parse_prefix};
 
@@ -15,21 +18,45 @@ pub(crate) struct Counting {
     #[arg(long, value_name = "PREFIX", value_parser = parse_prefix, value_delimiter = ',')]
     exclude: Vec<ipnet::IpNet>,
 
-    /// The length of a window, as 60s, 5m or 1h.
-    #[arg(long, value_name = "TIME", default_value = "60s")]
-    window: jiff::SignedDuration,
+    /// The length of a window, as 60s, 5m or 1h [default: 60s].
+    #[arg(long, value_name = "TIME")]
+    window: Option<jiff::SignedDuration>,
 
-    /// MiB that the tables of sources may take.
-    #[arg(long, value_name = "MIB", default_value_t = 1024)]
-    memory: usize,
+    /// MiB that the tables of sources may take [default: 1024].
+    #[arg(long, value_name = "MIB")]
+    memory: Option<usize>,
 }
 
 impl Counting {
     pub(crate) fn telescope(&self) -> Result<Telescope, Error> {
-        Telescope::new()
-            .with_dark(Dark::new(&self.dark, &self.exclude)?)
-            .with_window(self.window.try_into().unwrap_or_default())?
-            .with_memory(self.memory.saturating_mul(1 << 20))
+        let mut telescope = Telescope::new().with_dark(Dark::new(&self.dark, &self.exclude)?);
+        if let Some(window) = self.window() {
+            telescope = telescope.with_window(window)?;
+        }
+        if let Some(memory) = self.memory {
+            telescope = telescope.with_memory(memory.saturating_mul(1 << 20))?;
+        }
+        Ok(telescope)
+    }
+
+    /// What was given wins over what a configuration has.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn lay_over(&self, config: &mut darknet_core::Config) {
+        if !self.dark.is_empty() {
+            config.dark.clone_from(&self.dark);
+            config.any = false;
+        }
+        if !self.exclude.is_empty() {
+            config.exclude.clone_from(&self.exclude);
+        }
+        config.window = self.window().unwrap_or(config.window);
+        config.memory = self.memory.unwrap_or(config.memory);
+    }
+
+    /// A negative window is none, which is refused.
+    fn window(&self) -> Option<Duration> {
+        self.window
+            .map(|window| window.try_into().unwrap_or_default())
     }
 }
 

@@ -11,14 +11,15 @@ use std::{
 };
 
 use darknet_core::{
-    Error, Window,
+    Dark, Error, Window,
     kernel::Attachment,
-    live::{Event, LiveFigures, Packets, Watch},
+    live::{Event, LiveFigures, Watch},
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::{
-    options::{Counting, Printing, printed},
+    configuring::Configuring,
+    options::{Printing, printed},
     status, table,
 };
 
@@ -29,21 +30,12 @@ use crate::{
 /// Needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The interface to watch.
-    #[arg(long, value_name = "IF")]
-    interface: String,
-
-    /// Whether each counted packet is delivered, so that hosts and sources are known.
-    #[arg(long, value_name = "HOW", default_value = "auto")]
-    packets: How,
+    #[command(flatten)]
+    configuring: Configuring,
 
     /// Stop after this time, as 10s or 1h.
     #[arg(long, value_name = "TIME")]
     duration: Option<jiff::SignedDuration>,
-
-    /// Count and drop every IP packet, addresses of this host included.
-    #[arg(long, conflicts_with = "dark")]
-    any: bool,
 
     /// Also leave the JSON document of the whole run in this file.
     #[arg(long, value_name = "FILE")]
@@ -51,40 +43,20 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     printing: Printing,
-
-    #[command(flatten)]
-    counting: Counting,
-}
-
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum How {
-    /// A record of its headers.
-    Headers,
-    /// Nothing: hosts and sources are not known.
-    None,
-    /// The best that there is: headers.
-    Auto,
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let Arguments {
-        interface,
-        packets,
+        configuring,
         duration,
-        any,
         save,
         printing,
-        counting,
     } = arguments;
-    let telescope = counting.telescope()?;
+    let config = configuring.config()?;
+    let telescope = config.telescope()?;
     let watch = Watch {
-        interface,
-        packets: match packets {
-            How::Headers | How::Auto => Packets::Headers,
-            How::None => Packets::None,
-        },
         duration: duration.map(positive).transpose()?,
-        any,
+        ..config.watch()?
     };
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
@@ -105,6 +77,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
             if let Some(why) = &attachment.fallback {
                 eprintln!("warning: not the best mode, as the kernel said: {why}");
             }
+            warn_redundant(&dark);
         }
         Event::Open(window) => {
             let mut whole = window.clone();
@@ -161,6 +134,21 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
 
 /// Rows of each table while it runs.
 const SUMMARY_ROWS: usize = 5;
+
+/// Prefixes that add nothing, as far as they are named one by one.
+const REDUNDANT_SHOWN: usize = 10;
+
+/// Says which prefixes add nothing: they are legal, but often not what was meant.
+fn warn_redundant(dark: &Dark) {
+    let mut redundant = dark.redundant();
+    for (inner, outer) in redundant.by_ref().take(REDUNDANT_SHOWN) {
+        eprintln!("warning: {inner} lies in {outer} and adds nothing");
+    }
+    let more = redundant.count();
+    if more > 0 {
+        eprintln!("warning: {more} more prefixes add nothing");
+    }
+}
 
 /// A time that lasts.
 fn positive(duration: jiff::SignedDuration) -> Result<Duration, Error> {

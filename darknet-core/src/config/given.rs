@@ -1,0 +1,61 @@
+//! Values as a file gives them.
+
+use std::{fmt, time::Duration};
+
+use ipnet::IpNet;
+use jiff::SignedDuration;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Error as _, Visitor},
+};
+
+use crate::{live::Packets, parse_prefix};
+
+/// A prefix as text. It is parsed where it is visited, so that an error is about this one of many.
+pub(crate) struct Prefix(pub(crate) IpNet);
+
+impl<'de> Deserialize<'de> for Prefix {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl Visitor<'_> for Text {
+            type Value = Prefix;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a prefix as text")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Prefix, E> {
+                parse_prefix(text).map(Prefix).map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(Text)
+    }
+}
+
+pub(super) fn prefixes<'de, D: Deserializer<'de>>(given: D) -> Result<Vec<IpNet>, D::Error> {
+    let prefixes = Vec::<Prefix>::deserialize(given)?;
+    Ok(prefixes.into_iter().map(|Prefix(prefix)| prefix).collect())
+}
+
+pub(super) fn window<'de, D: Deserializer<'de>>(given: D) -> Result<Duration, D::Error> {
+    let window = SignedDuration::deserialize(given)?;
+    let window = window.try_into();
+    window.map_err(|_| D::Error::custom("a window cannot be negative"))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum How {
+    Auto,
+    Headers,
+    None,
+}
+
+pub(super) fn packets<'de, D: Deserializer<'de>>(given: D) -> Result<Packets, D::Error> {
+    Ok(match How::deserialize(given)? {
+        How::Auto | How::Headers => Packets::Headers,
+        How::None => Packets::None,
+    })
+}
