@@ -438,6 +438,111 @@ fn every_wrong_input_is_one_line_that_says_the_way_out() {
     assert_eq!(said(&output).lines().count(), 1);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn every_wrong_configuration_is_one_line_that_says_where_and_the_way_out() {
+    let folder = TempDir::new().expect("a folder");
+    let cases: &[(&str, &str, &[&str], i32, &str)] = &[
+        (
+            "cut off",
+            "any = true\ndark = [\"10.0.0.0/8\", \"11.",
+            &[],
+            1,
+            ":2: the file ends here",
+        ),
+        ("no TOML", "\n\ninterface eth1\n", &[], 1, ":3: not TOML"),
+        (
+            "an unknown key",
+            "any = true\n[sample]\none_of = 10\n",
+            &[],
+            1,
+            ":3: unknown key `one_of`, expected `one_in`",
+        ),
+        (
+            "a value of another type",
+            "memory = true\n",
+            &[],
+            1,
+            ":1: memory: ",
+        ),
+        (
+            "host bits",
+            "dark = [\n\"10.0.0.0/8\",\n\"11.0.0.1/8\",\n]\n",
+            &[],
+            1,
+            ":3: dark[1]: 11.0.0.1/8 has host bits set; write 11.0.0.0/8",
+        ),
+        (
+            "a window of zero",
+            "any = true\nwindow = \"0s\"\n",
+            &[],
+            1,
+            ":2: window is 0ns",
+        ),
+        // A wrong file stays wrong where an option replaces what is wrong in it.
+        (
+            "an option over what is wrong",
+            "dark = [\"dark\"]\n",
+            &["--dark", "10.0.0.0/8"],
+            1,
+            ":1: dark[0]: ",
+        ),
+        (
+            "no interface",
+            "dark = [\"10.0.0.0/8\"]\n",
+            &[],
+            1,
+            "error: no interface to watch: name one with --interface IF",
+        ),
+        (
+            "an option that the file makes wrong",
+            "dark = [\"10.0.0.0/8\"]\n",
+            &["--interface", "nope0", "--exclude", "11.0.0.0/8"],
+            2,
+            "11.0.0.0/8 is excluded but lies in no dark prefix",
+        ),
+        (
+            "dark by the file, nothing by the kernel's memory",
+            "dark = [\"10.0.0.0/8\"]\n",
+            &["--interface", "nope0", "--kernel-memory", "0"],
+            2,
+            "kernel_memory is 0 MiB; it must be at least 1 MiB",
+        ),
+        ("a sample of none", "", &["--sample", "0"], 2, "--sample"),
+        (
+            "a wrong action",
+            "",
+            &["--filter-action", "keep"],
+            2,
+            "pass",
+        ),
+    ];
+    for (name, text, arguments, code, hint) in cases {
+        let config = write(&folder, "telescope.toml", text.as_bytes());
+        let line = [&["run", "--config", &config], *arguments].concat();
+        let output = Command::new(&*DARKNET).args(line).output();
+        let output = output.expect("darknet runs");
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(*code), "{name}: {said}");
+        let hint = match hint.strip_prefix(':') {
+            Some(hint) => format!("error: {config}:{hint}"),
+            None => (*hint).to_owned(),
+        };
+        assert!(said.starts_with("error: "), "{name}: {said}");
+        assert!(said.contains(&hint), "{name}: {said} has no {hint}");
+        assert_eq!(said.lines().count(), 1, "{name}: {said}");
+        assert!(output.stdout.is_empty(), "{name}");
+    }
+    let missing = folder.path().join("missing.toml");
+    for arguments in [&["--config", missing.to_str().expect("UTF-8")][..], &[]] {
+        let mut command = Command::new(&*DARKNET);
+        let output = command.arg("run").args(arguments).output();
+        let said = said(&output.expect("darknet runs"));
+        let hint = arguments.last().copied().unwrap_or("--interface");
+        assert!(said.contains(hint) && said.lines().count() == 1, "{said}");
+    }
+}
+
 #[test]
 fn a_reader_that_leaves_early_is_no_failure() {
     let mut child = Command::new(&*DARKNET)

@@ -695,6 +695,41 @@ fn every_wrong_input_is_one_line_and_attaches_nothing() {
 }
 
 #[test]
+fn a_file_says_what_to_watch_and_what_adds_nothing_is_told_after_the_start() {
+    if !privileged("a_file_says_what_to_watch_and_what_adds_nothing_is_told_after_the_start") {
+        return;
+    }
+    let world = world();
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("telescope.toml");
+    let text = format!(
+        "interface = \"{}\"\ndark = [\"10.0.0.0/8\", \"10.1.0.0/16\"]\npackets = \"none\"\n",
+        world.interface()
+    );
+    fs::write(&file, text).expect("a file");
+    let run = |rest: &[&str]| {
+        let mut command = world.telescope().command(&*DARKNET);
+        command.args(["run", "--json", "--config"]).arg(&file);
+        Run::of(command.args(rest)).end(Signal::TERM)
+    };
+    let ended = run(&[]);
+    let said: Vec<&str> = ended.said.lines().skip(1).collect();
+    let warning = "warning: 10.1.0.0/16 lies in 10.0.0.0/8 and adds nothing";
+    assert_eq!(said, [warning], "{}", ended.said);
+    let document = ended.documents().remove(0);
+    let dark = &document["dark"]["prefixes"];
+    assert_eq!(*dark, serde_json::json!(["10.0.0.0/8", "10.1.0.0/16"]));
+    assert!(document["hosts"]["all"].is_null(), "no packets: no hosts");
+
+    let ended = run(&["--dark", "203.0.113.0/24", "--packets", "auto"]);
+    assert_eq!(ended.said.lines().count(), 1, "{}", ended.said);
+    let document = ended.documents().remove(0);
+    let dark = &document["dark"]["prefixes"];
+    assert_eq!(*dark, serde_json::json!(["203.0.113.0/24"]));
+    assert_eq!(document["hosts"]["all"], 0);
+}
+
+#[test]
 fn a_user_without_privilege_is_told_what_is_missing() {
     if !privileged("a_user_without_privilege_is_told_what_is_missing") {
         return;
