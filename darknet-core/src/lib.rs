@@ -25,9 +25,6 @@
 #![deny(unsafe_code)]
 
 pub mod aggregate;
-/// The configuration file of a telescope.
-#[cfg(all(feature = "live", target_os = "linux"))]
-pub mod config;
 #[cfg(all(feature = "live", target_os = "linux"))]
 pub mod kernel;
 /// Where every packet ended.
@@ -39,6 +36,8 @@ pub mod live;
 pub mod snapshot;
 pub mod source;
 
+#[cfg(all(feature = "live", target_os = "linux"))]
+mod config;
 mod dark;
 mod error;
 mod nest;

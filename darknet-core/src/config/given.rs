@@ -1,12 +1,12 @@
 //! Values as a file gives them.
 
-use std::{fmt, time::Duration};
+use std::{fmt, marker::PhantomData, time::Duration};
 
 use ipnet::IpNet;
 use jiff::SignedDuration;
 use serde::{
     Deserialize, Deserializer,
-    de::{self, Error as _, Visitor},
+    de::{self, Error as _, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
 use crate::{live::Packets, parse_prefix};
@@ -43,6 +43,27 @@ pub(super) fn window<'de, D: Deserializer<'de>>(given: D) -> Result<Duration, D:
     let window = SignedDuration::deserialize(given)?;
     let window = window.try_into();
     window.map_err(|_| D::Error::custom("a window cannot be negative"))
+}
+
+/// A table with names: derived types would also take a list of their values.
+pub(super) fn table<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    given: D,
+) -> Result<T, D::Error> {
+    struct Table<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Table<T> {
+        type Value = T;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("a table")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+
+    given.deserialize_map(Table(PhantomData))
 }
 
 #[derive(Deserialize)]

@@ -74,8 +74,10 @@ pub struct Config {
     /// is pinned.
     pub pins: Option<PathBuf>,
     /// Sources whose packets are not counted. Default: none.
+    #[serde(deserialize_with = "given::table")]
     pub filter: Filter,
     /// Which counted packets are delivered. Default: all.
+    #[serde(deserialize_with = "given::table")]
     pub sample: Sample,
 }
 

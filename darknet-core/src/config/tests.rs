@@ -161,6 +161,12 @@ fn every_wrong_file_is_one_line_with_the_line_and_the_way_out() {
             2,
             &["filter.action: ", "\"drop\" or \"pass\""],
         ),
+        ("sample = [10]", 1, &["sample: ", "[sample] with one_in"]),
+        (
+            "any = true\nfilter = [['10.0.0.0/8']]",
+            2,
+            &["filter: ", "[filter] with sources"],
+        ),
         ("sample = 10", 1, &["sample: ", "[sample] with one_in"]),
         (
             "[sample]\n\none_in = 0",
