@@ -1,17 +1,17 @@
 //! What one packet costs in the kernel program, by kind, with `BPF_PROG_TEST_RUN`: needs root.
 //!
-//! A frame that is not IP is the floor: the program is entered, the packet counted and passed.
+//! Beside it a program that counts nothing is the floor.
 
+use darknet_benches::{
+    rounds::{Quartiles, Rounds},
+    varied::Varied,
+};
 use darknet_core::{
     Dark,
     kernel::{Kernel, Settings},
     parse_prefix,
 };
 use etherparse::PacketBuilder;
-
-/// Runs of the program for each figure, and figures of which the best is taken.
-const RUNS: u32 = 1_000_000;
-const TRIES: usize = 7;
 
 fn frames() -> Vec<(&'static str, Vec<u8>)> {
     let v4 = |to| PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([198, 51, 100, 7], to, 64);
@@ -54,9 +54,8 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 fn main() {
-    // As a test, without what cargo bench says, it runs each frame once.
-    let is_bench = std::env::args().any(|argument| argument == "--bench");
-    let (runs, tries) = if is_bench { (RUNS, TRIES) } else { (1, 1) };
+    let rounds = Rounds::of_process();
+    let runs = rounds.runs;
     let prefixes =
         ["203.0.113.0/24", "2121::/16"].map(|text| parse_prefix(text).expect("a prefix"));
     let dark = Dark::new(&prefixes, &[]).expect("prefixes");
@@ -71,18 +70,24 @@ fn main() {
             return;
         }
     };
+    let varied = Varied::new(&kernel, &[], 1);
+    println!("| frame | empty, ns | telescope, ns | telescope over empty, ns |");
+    println!("|---|---|---|---|");
     for (name, frame) in frames() {
-        let best = (0..tries).map(|_| kernel.test_run(&frame, runs).expect("it runs").1);
+        let measured = rounds.measure(|| {
+            let telescope = kernel.test_run(&frame, runs).expect("it runs").1;
+            [varied.empty(&frame, runs), telescope.as_nanos() as f64]
+        });
+        let quartiles = |figure: fn(&[f64; 2]) -> f64| Quartiles::of(measured.iter().map(figure));
         println!(
-            "{name:<10} {:>4} ns",
-            best.min().unwrap_or_default().as_nanos()
+            "| {name} | {} | {} | {} |",
+            quartiles(|[empty, _]| *empty),
+            quartiles(|[_, telescope]| *telescope),
+            quartiles(|[empty, telescope]| telescope - empty),
         );
     }
     let ledger = kernel.flip_and_drain().expect("counts").ledger;
-    assert_eq!(
-        ledger.received,
-        frames().len() as u64 * u64::from(runs) * tries as u64
-    );
+    assert_eq!(ledger.received, frames().len() as u64 * rounds.total());
     assert_eq!(
         ledger.counted,
         ledger.received / 7 * 5,

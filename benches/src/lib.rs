@@ -1,6 +1,13 @@
 //! What the benches share.
 #![forbid(unsafe_code)]
 
+/// Interleaved rounds, and the quartiles of what they measure.
+pub mod rounds;
+/// Which networks packets come from.
+pub mod sources;
+/// The kernel program that gives each run another source, and its floors.
+pub mod varied;
+
 use darknet_core::{
     Captures,
     aggregate::{Observation, Seed},

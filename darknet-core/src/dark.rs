@@ -155,10 +155,6 @@ impl Dark {
     /// All prefixes and whether each is dark, the shorter before the longer ones in it: what a
     /// table of longest matches holds. What none of them holds is [`is_any`](Self::is_any).
     #[cfg(all(feature = "live", target_os = "linux"))]
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the kernel's table of prefixes is filled from it")
-    )]
     pub(crate) fn entries(&self) -> Vec<nest::Entry> {
         nest::sorted(&self.prefixes, &self.excluded)
     }

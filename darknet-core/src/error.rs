@@ -210,18 +210,18 @@ pub enum Error {
         what: String,
     },
 
-    /// More prefixes than the kernel program holds.
+    /// Less memory than the kernel's tables need.
     #[cfg(all(feature = "live", target_os = "linux"))]
     #[error(
-        "dark and not dark meet in {found} places of IPv{version}, and {most} fit; merge prefixes, or name fewer"
+        "{given} MiB are too little for the kernel's tables: on this host, with {processors} processors, they need {least} MiB"
     )]
-    TooManyPrefixes {
-        /// 4 or 6.
-        version: u8,
-        /// Boundaries between dark and not dark.
-        found: usize,
-        /// How many fit.
-        most: usize,
+    KernelMemory {
+        /// What was given, in MiB.
+        given: usize,
+        /// What it takes at least.
+        least: usize,
+        /// Processors that there can be.
+        processors: u32,
     },
 
     /// An interface that there isn't.

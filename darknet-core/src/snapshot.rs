@@ -1,4 +1,4 @@
-use std::{cmp::Reverse, collections::HashMap, fmt, net::IpAddr};
+use std::{cmp::Reverse, fmt, net::IpAddr};
 
 use darknet_ebpf::{Class, IcmpKey, PortTable, Tool};
 use ipnet::IpNet;
@@ -153,7 +153,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) ports: &'a Ports,
     pub(crate) icmp: &'a Icmp,
     /// `None` after an overflow.
-    pub(crate) networks: Option<HashMap<IpNet, Counts>>,
+    pub(crate) networks: Option<Vec<(IpNet, Counts)>>,
     /// `None` where no packets are delivered.
     pub(crate) sources: Option<&'a Sources>,
 }

@@ -36,7 +36,9 @@ impl Window<Figures> {
             totals,
             ports,
             icmp,
-            networks: sources.networks(),
+            networks: sources
+                .networks()
+                .map(|networks| networks.into_iter().collect()),
             sources: Some(sources),
         };
         Snapshot::new(self, parts, dark, top)

@@ -26,7 +26,7 @@
 //! assert_eq!(packet.class, Class::TcpSyn);
 //! assert_eq!(packet.destination_port, 23);
 //! ```
-#![no_std]
+#![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
 /// Keys and values of the tables, the same in kernel maps and in userspace.
@@ -37,19 +37,26 @@ pub mod class;
 pub mod dark;
 /// Bounds-checked reads: one trait, and its implementation for byte slices.
 pub mod frame;
+/// What is handed over of each packet: a record of its headers.
+pub mod header;
 /// The cells in which a packet can end.
 pub mod ledger;
 /// Link layers, and where the IP header lies in a frame.
 pub mod link;
+/// Source networks: keys, and the layout of their table.
+pub mod networks;
+/// Packets and bytes in one word.
+pub mod packed;
 /// The walk: IP header → extension headers → transport, into one small record.
 pub mod packet;
 /// Which tool made a packet: Mirai, ZMap, Masscan.
 pub mod tool;
 
-pub use abi::{Header, IcmpKey, PortTable};
+pub use abi::{IcmpKey, PortTable};
 pub use class::Class;
 pub use dark::is_dark;
 pub use frame::Frame;
+pub use header::Header;
 pub use ledger::Cell;
 pub use link::Link;
 pub use packet::{Address, Ip, Malformed, Outer, Packet, Version, outer};

@@ -1,16 +1,30 @@
 //! The in-kernel half of the Darknet network telescope: `cargo xtask build-ebpf` builds it, and
 //! `darknet-core` embeds what that writes.
 //!
-//! Order: link and IP header → dark? → transport, class and tools → count → deliver. The rules
+//! Order: link and IP header → dark? → filter → transport, class and tools → count → sample →
+//! deliver. The rules
 //! are those of the library `darknet_ebpf`; here is only what the kernel brings.
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(core_intrinsics))]
+#![cfg_attr(
+    target_arch = "bpf",
+    allow(
+        internal_features,
+        reason = "atomic additions have no stable name on this target"
+    )
+)]
 
+/// Words that all processors write.
+#[cfg(target_arch = "bpf")]
+mod atomic;
 /// The program's memory: settings, tables, ring.
 #[cfg(target_arch = "bpf")]
 mod maps;
 /// Bounds-checked reads from the frame that the driver received.
 #[cfg(target_arch = "bpf")]
 mod received;
+/// Source networks.
+#[cfg(target_arch = "bpf")]
+mod table;
 /// From a frame to an action and a cell of the ledger.
 #[cfg(target_arch = "bpf")]
 mod telescope;

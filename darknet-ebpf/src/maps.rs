@@ -2,19 +2,25 @@ use aya_ebpf::{
     Global,
     bindings::BPF_F_MMAPABLE,
     macros::map,
-    maps::{Array, PerCpuHashMap, RingBuf},
+    maps::{Array, HashMap, LpmTrie, RingBuf},
 };
 use darknet_ebpf::{
-    abi::{Counts, NetworkKey, Tally},
+    abi::{Counts, Part, State},
     dark::BOUNDARIES,
+    networks::{Line, WideKey},
+    packed::Packed,
 };
 
 /// Settings: userspace writes them before the program is loaded, the verifier knows them, and
 /// code for what is off is not even loaded.
 ///
-/// 1 if every destination is dark that no boundary says otherwise of.
+/// 1 if every destination is dark that no boundary or prefix says otherwise of.
 #[unsafe(no_mangle)]
 pub(crate) static ANY: Global<u32> = Global::new(0);
+/// 1 if prefixes are many: they are looked up in `DARK_V4_PREFIXES` and `DARK_V6_PREFIXES`, and
+/// there are no boundaries.
+#[unsafe(no_mangle)]
+pub(crate) static MANY: Global<u32> = Global::new(0);
 /// Boundaries in use.
 #[unsafe(no_mangle)]
 pub(crate) static DARK_V4_LENGTH: Global<u32> = Global::new(0);
@@ -28,32 +34,72 @@ pub(crate) static DARK_V6_LENGTH: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub(crate) static DARK_V6: [[Global<u64>; 2]; BOUNDARIES] =
     [const { [const { Global::new(0) }; 2] }; BOUNDARIES];
+/// 1 if IPv4 sources are looked up in `FILTER_V4`, and 1 if IPv6 sources in `FILTER_V6`.
+#[unsafe(no_mangle)]
+pub(crate) static FILTER: [Global<u32>; 2] = [const { Global::new(0) }; 2];
+/// 1 if filtered packets pass, 0 if they are dropped.
+#[unsafe(no_mangle)]
+pub(crate) static FILTER_PASSES: Global<u32> = Global::new(0);
+/// Packets are delivered whose random number is below this; 0 delivers all.
+#[unsafe(no_mangle)]
+pub(crate) static SAMPLE_BELOW: Global<u32> = Global::new(0);
+/// 1 if the number is one of the source network, 0 if each packet draws its own.
+#[unsafe(no_mangle)]
+pub(crate) static SAMPLE_NETWORKS: Global<u32> = Global::new(0);
+/// 1 if source networks are counted by class and port.
+#[unsafe(no_mangle)]
+pub(crate) static BY_PORT: Global<u32> = Global::new(0);
+/// The seed of hashes: odd numbers, two for the table and two for the sample.
+#[unsafe(no_mangle)]
+pub(crate) static SEED: [Global<u64>; 4] = [const { Global::new(1) }; 4];
+/// Lines of the table of networks in each bank.
+#[unsafe(no_mangle)]
+pub(crate) static LINES: Global<u32> = Global::new(1);
 /// Processors that there can be.
 #[unsafe(no_mangle)]
 pub(crate) static PROCESSORS: Global<u32> = Global::new(1);
 /// 1 if each counted packet goes to the ring as a record.
 #[unsafe(no_mangle)]
 pub(crate) static RECORDS_ON: Global<u32> = Global::new(0);
+/// Rounds that are idled between reading the epoch and counting: for a test.
+#[unsafe(no_mangle)]
+pub(crate) static IDLE: Global<u32> = Global::new(0);
 
 /// The epoch: one word that decides the bank for every processor.
 #[map]
-pub(crate) static STATE: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+pub(crate) static STATE: Array<State> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-// The sizes below are those of one processor; userspace multiplies them.
+// The sizes below are set when the program is loaded.
 
-/// Ledger, classes, tools.
+/// What each processor counts in each bank.
 #[map]
-pub(crate) static TALLY: Array<Tally> = Array::with_max_entries(2, BPF_F_MMAPABLE);
-/// By port.
+pub(crate) static PARTS: Array<Part> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+/// Ports and ICMP messages of each processor in each bank.
 #[map]
-pub(crate) static PORTS: Array<Counts> = Array::with_max_entries(2, BPF_F_MMAPABLE);
-/// By ICMP message.
+pub(crate) static ROWS: Array<Packed> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+/// Source networks of all processors, one bank behind the other.
 #[map]
-pub(crate) static ICMP: Array<Counts> = Array::with_max_entries(2, BPF_F_MMAPABLE);
-/// By source network. The kernel keeps one value per processor.
+pub(crate) static NETWORKS: Array<Line> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+/// Rows and networks that outgrew a word.
 #[map]
-pub(crate) static NETWORKS: PerCpuHashMap<NetworkKey, Counts> =
-    PerCpuHashMap::with_max_entries(1, 0);
+pub(crate) static WIDE: HashMap<WideKey, Counts> = HashMap::with_max_entries(1, 0);
 /// Header records.
 #[map]
 pub(crate) static RECORDS: RingBuf = RingBuf::with_byte_size(4096, 0);
+
+/// `BPF_F_NO_PREALLOC`, which tries insist on.
+const NO_PREALLOC: u32 = aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+/// Dark prefixes (1) and excluded ones (0), where they are many.
+#[map]
+pub(crate) static DARK_V4_PREFIXES: LpmTrie<[u8; 4], u32> =
+    LpmTrie::with_max_entries(1, NO_PREALLOC);
+/// The same for IPv6.
+#[map]
+pub(crate) static DARK_V6_PREFIXES: LpmTrie<[u8; 16], u32> =
+    LpmTrie::with_max_entries(1, NO_PREALLOC);
+/// Sources whose packets are filtered.
+#[map]
+pub(crate) static FILTER_V4: LpmTrie<[u8; 4], u32> = LpmTrie::with_max_entries(1, NO_PREALLOC);
+/// The same for IPv6.
+#[map]
+pub(crate) static FILTER_V6: LpmTrie<[u8; 16], u32> = LpmTrie::with_max_entries(1, NO_PREALLOC);

@@ -1,26 +1,34 @@
-use core::cell::Cell as MemoryCell;
+use core::{cell::Cell as MemoryCell, ffi::c_void};
 
 use aya_ebpf::{
     bindings::{
         BPF_RB_NO_WAKEUP,
         xdp_action::{XDP_DROP, XDP_PASS},
     },
-    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
+    helpers::{
+        bpf_get_prandom_u32, bpf_get_smp_processor_id, bpf_ktime_get_ns, generated::bpf_loop,
+    },
     macros::xdp,
+    maps::{LpmTrie, lpm_trie::Key},
     programs::XdpContext,
 };
 use darknet_ebpf::{
     Cell, Class, Frame, Header, IcmpKey, Ip, Link, Malformed, Outer, Packet, PortTable, Version,
-    abi::{Counts, NetworkKey, Tally, bank, icmp_row, port_row, rows},
-    is_dark, outer,
+    abi::{self, Part, bank, icmp_row, port_row},
+    is_dark,
+    networks::{Grain, NetworkKey},
+    outer,
+    packed::Packed,
 };
 
 use crate::{
     maps::{
-        ANY, DARK_V4, DARK_V4_LENGTH, DARK_V6, DARK_V6_LENGTH, ICMP, NETWORKS, PORTS, PROCESSORS,
-        RECORDS, RECORDS_ON, STATE, TALLY,
+        ANY, DARK_V4, DARK_V4_LENGTH, DARK_V4_PREFIXES, DARK_V6, DARK_V6_LENGTH, DARK_V6_PREFIXES,
+        FILTER, FILTER_PASSES, FILTER_V4, FILTER_V6, IDLE, MANY, PARTS, PROCESSORS, RECORDS,
+        RECORDS_ON, ROWS, SAMPLE_BELOW, SAMPLE_NETWORKS, SEED, STATE,
     },
     received::{First, Whole},
+    table,
 };
 
 /// For drivers that hand over frames in several buffers, and all others that take it.
@@ -38,16 +46,13 @@ fn darknet(context: XdpContext) -> u32 {
 #[inline(always)]
 fn run(context: &XdpContext) -> u32 {
     // The bank is decided once for each packet, so that all of its counts are in the same.
-    let Some(bank) = Bank::now() else {
+    let Some((bank, part)) = Bank::now() else {
         return XDP_PASS;
     };
-    let Some(tally) = bank.tally() else {
-        return XDP_PASS;
-    };
-    tally.received += 1;
+    part.tally.received += 1;
     let first = First {
         context,
-        scratch: MemoryCell::from_mut(&mut tally.scratch),
+        scratch: MemoryCell::from_mut(&mut part.tally.scratch),
     };
     let mut fate = Fate::of(&first);
     if fate.may_be_cut() && first.has_more() {
@@ -57,10 +62,12 @@ fn run(context: &XdpContext) -> u32 {
         Fate::NotIp | Fate::NotDark => (XDP_PASS, Cell::Passed),
         // No destination to compare: dark only where everything is.
         Fate::Unreadable if ANY.load() == 0 => (XDP_PASS, Cell::Passed),
-        Fate::Unreadable | Fate::Malformed => (XDP_DROP, bank.take(tally, &Packet::MALFORMED)),
-        Fate::Packet(packet) => (XDP_DROP, bank.take(tally, &packet)),
+        Fate::Filtered if FILTER_PASSES.load() != 0 => (XDP_PASS, Cell::Filtered),
+        Fate::Filtered => (XDP_DROP, Cell::Filtered),
+        Fate::Unreadable | Fate::Malformed => (XDP_DROP, bank.take(part, &Packet::MALFORMED)),
+        Fate::Packet(packet) => (XDP_DROP, bank.take(part, &packet)),
     };
-    tally.cells[cell as usize & 15] += 1;
+    part.tally.cells[cell as usize & 15] += 1;
     action
 }
 
@@ -72,6 +79,8 @@ enum Fate {
     Unreadable,
     /// The destination is not dark.
     NotDark,
+    /// The destination is dark, and the source on the filter list.
+    Filtered,
     /// The destination is dark, and the headers contradict themselves or are cut short.
     Malformed,
     /// The destination is dark.
@@ -85,6 +94,7 @@ impl Fate {
             Outer::NotIp => Self::NotIp,
             Outer::Unreadable => Self::Unreadable,
             Outer::Ip(ip) if !destination_is_dark(&ip) => Self::NotDark,
+            Outer::Ip(ip) if is_filtered(&ip) => Self::Filtered,
             Outer::Ip(ip) => match ip.packet(frame) {
                 Ok(packet) => Self::Packet(packet),
                 Err(Malformed) => Self::Malformed,
@@ -97,7 +107,7 @@ impl Fate {
     fn may_be_cut(&self) -> bool {
         match self {
             Self::NotIp | Self::Unreadable | Self::Malformed => true,
-            Self::NotDark | Self::Packet(_) => false,
+            Self::NotDark | Self::Filtered | Self::Packet(_) => false,
         }
     }
 }
@@ -106,9 +116,15 @@ impl Fate {
 fn destination_is_dark(ip: &Ip) -> bool {
     let any = ANY.load() != 0;
     match ip.version {
+        Version::V4 if MANY.load() != 0 => {
+            longest(&DARK_V4_PREFIXES, ip.destination.v4().to_be_bytes()).unwrap_or(any)
+        }
         Version::V4 => {
             let boundaries = DARK_V4.iter().take(DARK_V4_LENGTH.load() as usize);
             is_dark(any, boundaries.map(|at| at.load()), ip.destination.v4())
+        }
+        Version::V6 if MANY.load() != 0 => {
+            longest(&DARK_V6_PREFIXES, ip.destination.v6().to_be_bytes()).unwrap_or(any)
         }
         Version::V6 => {
             let boundaries = DARK_V6.iter().take(DARK_V6_LENGTH.load() as usize);
@@ -123,46 +139,63 @@ fn destination_is_dark(ip: &Ip) -> bool {
     }
 }
 
+#[inline(always)]
+fn is_filtered(ip: &Ip) -> bool {
+    let found = match ip.version {
+        Version::V4 if FILTER[0].load() != 0 => longest(&FILTER_V4, ip.source.v4().to_be_bytes()),
+        Version::V6 if FILTER[1].load() != 0 => longest(&FILTER_V6, ip.source.v6().to_be_bytes()),
+        _ => None,
+    };
+    found.is_some()
+}
+
+/// What the longest prefix that holds an address says; `None` if none does.
+#[inline(always)]
+fn longest<const N: usize>(prefixes: &LpmTrie<[u8; N], u32>, address: [u8; N]) -> Option<bool> {
+    let value = prefixes.get(Key::new(N as u32 * 8, address))?;
+    Some(*value != 0)
+}
+
 /// Where this processor counts in this epoch.
 struct Bank {
     epoch: u64,
-    /// Bank and processor as one number: which part of each table is ours.
-    part: u32,
+    /// Bank and processor as one number.
+    number: u32,
 }
 
 impl Bank {
     #[inline(always)]
-    fn now() -> Option<Self> {
+    fn now() -> Option<(Self, &'static mut Part)> {
         let state = STATE.get_ptr(0)?;
         // SAFETY: a look-up that succeeded points to a value, which lives as long as its map.
         // Userspace stores the word whole.
-        let epoch = unsafe { state.read_volatile() };
+        let epoch = unsafe { (&raw const (*state).epoch).read_volatile() };
         // SAFETY: asks for a number, and takes nothing.
         let processor = unsafe { bpf_get_smp_processor_id() };
-        Some(Self {
-            epoch,
-            part: bank(epoch) * PROCESSORS.load() + processor,
-        })
-    }
-
-    #[inline(always)]
-    fn tally(&self) -> Option<&'static mut Tally> {
-        let tally = TALLY.get_ptr_mut(self.part * rows::TALLY)?;
+        if IDLE.load() != 0 {
+            let mut nothing = 0u32;
+            let nothing = (&raw mut nothing).cast();
+            // SAFETY: `idle` is what the helper calls, and uses nothing.
+            unsafe { bpf_loop(IDLE.load(), idle as *mut c_void, nothing, 0) };
+        }
+        let number = bank(epoch) * PROCESSORS.load() + processor;
+        let part = PARTS.get_ptr_mut(number)?;
         // SAFETY: a look-up that succeeded points to a value, which lives as long as its map. No
         // other program writes it: it is this processor's, and programs don't interrupt each other.
-        Some(unsafe { &mut *tally })
+        Some((Self { epoch, number }, unsafe { &mut *part }))
     }
 
     /// Counts a packet, hands it over, and says where it ended.
     #[inline(always)]
-    fn take(&self, tally: &mut Tally, packet: &Packet) -> Cell {
-        self.count(tally, packet);
+    fn take(&self, part: &mut Part, packet: &Packet) -> Cell {
+        self.count(part, packet);
         deliver(packet, self.epoch)
     }
 
     /// Adds a packet to every table that it belongs in.
     #[inline(always)]
-    fn count(&self, tally: &mut Tally, packet: &Packet) {
+    fn count(&self, part: &mut Part, packet: &Packet) {
+        let tally = &mut part.tally;
         tally.counted += 1;
         tally.classes[packet.class as usize & 15].add(packet.bytes);
         let tools = packet.tools.bits();
@@ -171,40 +204,65 @@ impl Bank {
                 *count += u64::from(tools >> tool & 1);
             }
         }
-        for (table, port) in PortTable::of(packet).into_iter().flatten() {
-            let row = self.part * rows::PORTS + port_row(table, port);
-            add(PORTS.get_ptr_mut(row), packet.bytes);
+        let [port, other] = PortTable::of(packet);
+        if let Some((table, port)) = port {
+            self.add(part, port_row(table, port), packet.bytes);
+        }
+        if let Some((table, port)) = other {
+            self.add(part, port_row(table, port), packet.bytes);
         }
         if let Some(key) = IcmpKey::of(packet) {
-            let row = self.part * rows::ICMP + icmp_row(key);
-            add(ICMP.get_ptr_mut(row), packet.bytes);
+            self.add(part, icmp_row(key), packet.bytes);
         }
         if packet.class != Class::Malformed {
-            self.network(tally, packet);
+            table::count(part, self.number, bank(self.epoch), packet);
         }
     }
 
+    /// Adds a packet to a row.
     #[inline(always)]
-    fn network(&self, tally: &mut Tally, packet: &Packet) {
-        let key = NetworkKey::of(packet, bank(self.epoch));
-        if add(NETWORKS.get_ptr_mut(&key), packet.bytes) {
+    fn add(&self, part: &mut Part, number: u32, bytes: u32) {
+        let Some(row) = ROWS.get_ptr_mut(self.number * abi::ROWS + number) else {
+            return;
+        };
+        // SAFETY: as in `now`: the row is this processor's.
+        let row = unsafe { &mut *row };
+        *row = row.plus(Packed::one(bytes));
+        if !row.is_half_full() {
             return;
         }
-        let mut first = Counts::default();
-        first.add(packet.bytes);
-        if NETWORKS.insert(&key, &first, 0).is_err() {
-            tally.network_overflow.add(packet.bytes);
+        let word = core::mem::take(row);
+        if !table::add_wide(number.into(), word, bank(self.epoch)) {
+            let counts = word.counts();
+            part.tally.row_overflow.packets += counts.packets;
+            part.tally.row_overflow.bytes += counts.bytes;
         }
     }
 }
 
-/// Adds a packet to a row; `false` if there is none.
+#[inline(never)]
+unsafe extern "C" fn idle(_: u32, _: *mut c_void) -> i64 {
+    0
+}
+
+/// Whether a packet is left out of delivery.
+///
+/// Each packet that draws for itself is delivered with the same probability, whatever it is. Where
+/// networks are drawn, it is the same for each network, over the seeds of all runs, and all that a
+/// network sends is delivered or left out.
 #[inline(always)]
-fn add(row: Option<*mut Counts>, bytes: u32) -> bool {
-    let Some(row) = row else { return false };
-    // SAFETY: as in `Bank::tally`.
-    unsafe { &mut *row }.add(bytes);
-    true
+fn is_sampled_out(packet: &Packet) -> bool {
+    if SAMPLE_BELOW.load() == 0 {
+        return false;
+    }
+    let number = if SAMPLE_NETWORKS.load() != 0 {
+        let key = NetworkKey::of(packet, Grain::Network);
+        (key.hash([SEED[2].load(), SEED[3].load()]) >> 32) as u32
+    } else {
+        // SAFETY: asks for a number, and takes nothing.
+        unsafe { bpf_get_prandom_u32() }
+    };
+    number >= SAMPLE_BELOW.load()
 }
 
 /// Hands the packet over, if somebody asked for packets, and says where it ended.
@@ -212,6 +270,9 @@ fn add(row: Option<*mut Counts>, bytes: u32) -> bool {
 fn deliver(packet: &Packet, epoch: u64) -> Cell {
     if RECORDS_ON.load() == 0 {
         return Cell::NotRequested;
+    }
+    if is_sampled_out(packet) {
+        return Cell::SampledOut;
     }
     let Some(mut record) = RECORDS.reserve::<Header>(0) else {
         return Cell::HeadersFull;

@@ -175,7 +175,13 @@ impl Toolchain {
     }
 
     fn flags(&self) -> Result<Vec<String>, String> {
-        let mut flags: Vec<String> = ["-Cdebuginfo=2", "-Clink-arg=--btf"].map(Into::into).into();
+        let mut flags: Vec<String> = [
+            "-Cdebuginfo=2",
+            "-Clink-arg=--btf",
+            "-Clink-arg=--cpu-features=+allows-misaligned-mem-access",
+        ]
+        .map(Into::into)
+        .into();
         // aya-ebpf asks which machine's registers a program means; XDP programs see none.
         flags.push("--cfg=bpf_target_arch=\"x86_64\"".into());
         let cargo = env::var_os("CARGO_HOME").map(PathBuf::from);

@@ -15,10 +15,11 @@ pub(crate) struct Arguments {
 }
 
 /// Each kernel program, and where its object is committed.
-pub(crate) const PROGRAMS: [(&str, &str); 3] = [
+pub(crate) const PROGRAMS: [(&str, &str); 4] = [
     ("darknet-xdp", "darknet-core/src/kernel/darknet.bpf.o"),
     ("generator", "xtask/src/lab/generator.bpf.o"),
     ("sink", "xtask/src/lab/sink.bpf.o"),
+    ("varied", "benches/src/varied.bpf.o"),
 ];
 
 /// What is written down beside the telescope's object.

@@ -111,6 +111,10 @@ fn bytes_are_those_of_every_earlier_version() {
         ("first-light.toml", 0xbdaf_daee_5841_a943),
         ("bench.toml", 0x4fe7_ee39_c9b3_909e),
         ("bench-million.toml", 0x9695_a117_38ef_12fb),
+        ("bench-hot.toml", 0x5afa_b82e_c085_7a95),
+        ("bench-zipf.toml", 0x1ed7_e5f1_7631_5b2a),
+        ("bench-65536.toml", 0xcb97_01f4_17a7_16c1),
+        ("bench-networks.toml", 0x71a3_acac_eb71_1c64),
         ("surge.toml", 0xc463_90ee_f05c_387b),
     ] {
         let found = fingerprint(&capture(name, 60_000, None));
@@ -233,7 +237,14 @@ fn a_surge_lasts_from_its_first_to_before_its_last_offset() {
 
 #[test]
 fn every_bench_frame_has_sixty_bytes() {
-    for name in ["bench.toml", "bench-million.toml"] {
+    for name in [
+        "bench.toml",
+        "bench-million.toml",
+        "bench-hot.toml",
+        "bench-zipf.toml",
+        "bench-65536.toml",
+        "bench-networks.toml",
+    ] {
         let mut scenario = scenario(name);
         assert_eq!(scenario.count, 20_000_000, "{name}");
         scenario.count = 100_000;

@@ -7,6 +7,9 @@
 
 /// ICMP by version, type and code.
 pub mod icmp;
+/// Packets and bytes by source network, as the kernel counts them.
+#[cfg(all(feature = "live", target_os = "linux"))]
+pub mod networks;
 /// Packets and bytes by port.
 pub mod ports;
 /// Sources: their packets, their networks, and how many hosts each figure has.
@@ -24,6 +27,8 @@ use darknet_ebpf::Packet;
 
 pub use hash::Seed;
 pub use icmp::Icmp;
+#[cfg(all(feature = "live", target_os = "linux"))]
+pub use networks::Networks;
 pub use ports::Ports;
 pub use sources::Sources;
 pub use totals::Totals;
@@ -160,6 +165,14 @@ impl Counts {
     pub(crate) fn add(&mut self, bytes: u32) {
         self.packets += 1;
         self.bytes += u64::from(bytes);
+    }
+}
+
+#[cfg(all(feature = "live", target_os = "linux"))]
+impl From<darknet_ebpf::abi::Counts> for Counts {
+    fn from(counts: darknet_ebpf::abi::Counts) -> Self {
+        let darknet_ebpf::abi::Counts { packets, bytes } = counts;
+        Self { packets, bytes }
     }
 }
 

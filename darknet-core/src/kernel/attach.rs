@@ -1,8 +1,11 @@
-use std::{fmt, io};
+use std::{
+    fmt, io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+};
 
 use aya::{
     Ebpf,
-    programs::{ProgramError, Xdp, XdpMode, loaded_programs, xdp::XdpLinkId},
+    programs::{ProgramError, Xdp, loaded_programs},
 };
 
 use super::{
@@ -75,34 +78,34 @@ const LADDER: [(&str, Mode); 4] = [
 ];
 
 /// Attaches to an interface: in the driver if that can be, for frames of several buffers if that
-/// can be.
+/// can be. The program is there while the link is open or pinned.
 pub(super) fn attach(
     loaded: &mut Ebpf,
     name: &str,
-) -> Result<(Attachment, &'static str, XdpLinkId), Error> {
-    let unknown = || Error::UnknownInterface { name: name.into() };
-    let index = sys::interface_index(name).ok_or_else(unknown)?;
+) -> Result<(Attachment, &'static str, OwnedFd), Error> {
+    let index = index(name)?;
     free(name, index)?;
     let mut fallback = None;
     for (program_name, mode) in LADDER {
         let program = program(loaded, program_name)?;
+        // `XDP_FLAGS_DRV_MODE` and `XDP_FLAGS_SKB_MODE`, `include/uapi/linux/if_link.h`.
+        let flags = match mode {
+            Mode::Driver => 1 << 2,
+            Mode::Generic => 1 << 1,
+        };
         let result = ready(program).and_then(|()| {
-            let mode = match mode {
-                Mode::Driver => XdpMode::Driver,
-                Mode::Generic => XdpMode::Skb,
-            };
-            program.attach_to_if_index(index, mode)
+            let link = sys::create_link(program.fd()?.as_fd(), index, flags);
+            link.map_err(ProgramError::IOError)
         });
         match result {
             Ok(link) => {
-                let id = program.info().map_err(program_refused)?.id();
                 let attachment = Attachment {
                     interface: name.into(),
                     index,
                     mode,
                     fragments: program_name == FRAGMENTS,
                     fallback,
-                    program: id,
+                    program: number(program)?,
                 };
                 return Ok((attachment, program_name, link));
             }
@@ -124,6 +127,33 @@ pub(super) fn attach(
         name: name.into(),
         source: fallback.unwrap_or_else(|| io::ErrorKind::Unsupported.into()),
     })
+}
+
+/// Puts a program in the place of another that a link has. Says which number it has.
+pub(super) fn replace(
+    loaded: &mut Ebpf,
+    name: &'static str,
+    link: BorrowedFd<'_>,
+) -> Result<u32, Error> {
+    let program = program(loaded, name)?;
+    ready(program).map_err(program_refused)?;
+    let fd = program.fd().map_err(program_refused)?;
+    sys::update_link(link, fd.as_fd()).map_err(|source| Error::System {
+        doing: "putting the new kernel program in the place of the old one".into(),
+        source,
+    })?;
+    number(program)
+}
+
+/// The number of an interface.
+pub(super) fn index(name: &str) -> Result<u32, Error> {
+    let unknown = || Error::UnknownInterface { name: name.into() };
+    sys::interface_index(name).ok_or_else(unknown)
+}
+
+/// The number of a loaded program.
+fn number(program: &Xdp) -> Result<u32, Error> {
+    Ok(program.info().map_err(program_refused)?.id())
 }
 
 /// The error that says who is on the interface, unless it is free.

@@ -1,31 +1,30 @@
 use std::{
-    collections::HashMap,
-    io,
-    net::{Ipv4Addr, Ipv6Addr},
+    mem::offset_of,
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use aya::Ebpf;
+use aya::maps::MapData;
 use darknet_ebpf::{
-    Class, Tool,
-    abi::{Tally, bank, rows},
+    Cell, Class, Tool,
+    abi::{ICMP_ROWS, Part, ROWS, State, Tally, bank},
+    networks::{
+        NetworkKey, Slot, WideKey,
+        rows::{FRONT, STAGE},
+    },
+    packed::Packed,
 };
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::{
-    object::array,
-    sys::{self, Table, Words},
-};
+use super::sys::{self, Table, Words};
 use crate::{
     Error, Ledger,
-    aggregate::{Counts, Icmp, Ports, Totals},
+    aggregate::{Counts, Icmp, Networks, Ports, Totals},
 };
 
-/// What one bank has counted.
+/// What was counted between two cuts.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct BankFigures {
-    /// The number of the bank's turn: 0, 1, 2, …
+    /// The number of the turn: 0, 1, 2, … Of several together, the last one.
     pub epoch: u64,
     /// Where every packet ended. `observed` is 0: that is for workers to say.
     pub ledger: Ledger,
@@ -35,230 +34,310 @@ pub struct BankFigures {
     pub ports: Ports,
     /// ICMP.
     pub icmp: Icmp,
-    /// Source networks, IPv4 /24 and IPv6 /48.
-    pub networks: HashMap<IpNet, Counts>,
-    /// Packets whose source network found no room.
-    pub network_overflow: Counts,
+    /// Source networks.
+    pub networks: Networks,
+    /// What outgrew its row of a port or an ICMP message, and found no room for that: it is in its
+    /// class, and in no row. More than 10^11 packets have to come before.
+    pub row_overflow: Counts,
 }
 
-/// The tables of the kernel program, two banks of each.
+/// The tables of one kernel program, two banks of each.
 #[derive(Debug)]
 pub(super) struct Counters {
-    processors: u32,
     state: Words,
-    tally: Words,
-    ports: Words,
-    icmp: Words,
-    networks: Table,
+    parts: Words,
+    rows: Words,
+    networks: Words,
+    wide: Table,
 }
 
-/// Whether what was read is set to 0.
-#[derive(Clone, Copy, PartialEq)]
-enum Read {
-    AndReset,
-    Only,
-}
+/// The tables by name: what a program counts in, and what is pinned.
+pub(super) const TABLES: [&str; 5] = ["STATE", "PARTS", "ROWS", "NETWORKS", "WIDE"];
 
 impl Counters {
-    pub(super) fn take(loaded: &mut Ebpf, processors: u32) -> Result<Self, Error> {
+    /// The tables of a program; `table` finds each by its name in [`TABLES`].
+    pub(super) fn new(
+        mut table: impl FnMut(&'static str) -> Result<MapData, Error>,
+    ) -> Result<Self, Error> {
         let mut words = |name| {
-            Words::map(array(loaded, name)?).map_err(|source| Error::System {
+            Words::map(table(name)?).map_err(|source| Error::System {
                 doing: format!("mapping the kernel's table {name}"),
                 source,
             })
         };
-        let (state, tally, ports, icmp) = (
-            words("STATE")?,
-            words("TALLY")?,
-            words("PORTS")?,
-            words("ICMP")?,
-        );
-        let networks = array(loaded, "NETWORKS")?;
-        let networks =
-            Table::new(networks, processors as usize).map_err(|source| Error::System {
-                doing: "asking for the size of the kernel's table NETWORKS".into(),
-                source,
-            })?;
+        let [state, parts] = [words("STATE")?, words("PARTS")?];
+        let [rows, networks] = [words("ROWS")?, words("NETWORKS")?];
         Ok(Self {
-            processors,
             state,
-            tally,
-            ports,
-            icmp,
+            parts,
+            rows,
             networks,
+            wide: Table::new(table("WIDE")?).map_err(|source| Error::System {
+                doing: "asking for the size of the kernel's table WIDE".into(),
+                source,
+            })?,
         })
     }
 
-    pub(super) fn epoch(&self) -> u64 {
-        self.state.as_slice()[0].load(Ordering::Relaxed)
+    fn state(&self, offset: usize) -> &AtomicU64 {
+        &self.state.as_slice()[offset / 8]
     }
 
-    /// Lets the program count in the other bank, and takes what it has counted in this one.
+    pub(super) fn epoch(&self) -> u64 {
+        self.state(offset_of!(State, epoch)).load(Ordering::Relaxed)
+    }
+
+    /// Begins at a turn, before the program has run.
+    pub(super) fn begin(&self, epoch: u64) {
+        for (offset, value) in [
+            (offset_of!(State, epoch), epoch),
+            (offset_of!(State, layout), State::LAYOUT),
+            (offset_of!(State, handed_over), epoch),
+        ] {
+            self.state(offset).store(value, Ordering::Release);
+        }
+    }
+
+    /// Lets the program count in the other bank, and reads what it has counted in this one, which
+    /// stays until [`handed_over`](Self::handed_over).
     ///
     /// `&mut`: two of these at once would take the bank from under each other.
-    pub(super) fn flip_and_drain(&mut self) -> Result<BankFigures, Error> {
+    pub(super) fn cut(&mut self) -> Result<BankFigures, Error> {
         let epoch = self.epoch();
         // The program reads this word once for each packet, and what it reads is the address that
-        // it counts at; Release, so that it finds the bank as the last drain left it.
-        self.state.as_slice()[0].store(epoch.wrapping_add(1), Ordering::Release);
+        // it counts at; Release, so that it finds the bank as it was cleaned.
+        self.state(offset_of!(State, epoch))
+            .store(epoch.wrapping_add(1), Ordering::Release);
         // A program that had read the old epoch may still be counting. Without this, two
-        // processors under load lost 5 of 12 million packets to the drain.
-        sys::wait_for_programs().map_err(|source| Error::System {
-            doing: "waiting for the kernel program (membarrier)".into(),
-            source,
-        })?;
-        self.read(epoch, Read::AndReset)
+        // processors under load lost 5 of 12 million packets.
+        wait_for_programs()?;
+        self.read(epoch)
     }
 
     /// What the bank in use has counted so far.
     pub(super) fn live(&self) -> Result<BankFigures, Error> {
-        self.read(self.epoch(), Read::Only)
+        self.read(self.epoch())
     }
 
-    fn read(&self, epoch: u64, read: Read) -> Result<BankFigures, Error> {
-        let Self {
-            processors,
-            state: _,
-            tally,
-            ports,
-            icmp,
-            networks,
-        } = self;
+    /// What has not been handed over of a program that has ended.
+    pub(super) fn remains(&self) -> Result<BankFigures, Error> {
+        let last = self.epoch();
+        let first = self
+            .state(offset_of!(State, handed_over))
+            .load(Ordering::Relaxed);
+        let mut figures = self.read(last)?;
+        if first < last {
+            figures.merge(&self.read(last - 1)?);
+        }
+        Ok(figures)
+    }
+
+    /// Says that every turn before the current one is in good hands, and cleans the other bank.
+    pub(super) fn handed_over(&mut self) -> Result<(), Error> {
+        let epoch = self.epoch();
+        self.state(offset_of!(State, handed_over))
+            .store(epoch, Ordering::Release);
+        let quiet = bank(epoch.wrapping_add(1));
+        for table in [&self.parts, &self.rows, &self.networks] {
+            clean(Self::half(table, quiet));
+        }
+        let mut done = Vec::new();
+        self.for_each_wide(quiet, |key, _| done.extend_from_slice(key))?;
+        self.wide.delete(&done).map_err(wide_error)
+    }
+
+    /// The words of a bank in `table`, of which it has half.
+    fn half(table: &Words, bank: u32) -> &[AtomicU64] {
+        let (first, second) = table.as_slice().split_at(table.as_slice().len() / 2);
+        if bank == 0 { first } else { second }
+    }
+
+    fn read(&self, epoch: u64) -> Result<BankFigures, Error> {
         let mut figures = BankFigures {
             epoch,
             ..BankFigures::default()
         };
-        for processor in 0..*processors {
-            let part = bank(epoch) * processors + processor;
-            let tally = part_of(tally, part, rows::TALLY as usize * size_of::<Tally>() / 8);
-            add_tally(&mut figures, tally, read);
-            add_rows(
-                figures.ports.rows_mut(),
-                part_of(ports, part, rows::PORTS as usize * 2),
-                read,
-            );
-            add_rows(
-                figures.icmp.rows_mut(),
-                part_of(icmp, part, rows::ICMP as usize * 2),
-                read,
-            );
+        let bank = bank(epoch);
+        for part in Self::half(&self.parts, bank).chunks_exact(words_of::<Part>()) {
+            figures.add_part(part);
         }
-        let result = read_networks(networks, bank(epoch), &mut figures.networks, read);
-        result.map_err(|source| Error::System {
-            doing: "reading the kernel's table of networks".into(),
-            source,
-        })?;
+        for rows in Self::half(&self.rows, bank).chunks_exact(ROWS as usize) {
+            figures.add_rows(rows);
+        }
+        figures.add_slots(Self::half(&self.networks, bank));
+        self.for_each_wide(bank, |key, counts| figures.add_wide(key, counts))?;
         Ok(figures)
     }
-}
 
-/// One processor's words of one bank.
-fn part_of(words: &Words, part: u32, length: usize) -> &[AtomicU64] {
-    let start = part as usize * length;
-    &words.as_slice()[start..start + length]
-}
-
-/// Relaxed is enough: one processor writes the word, and in a drained bank nobody does.
-fn word(word: &AtomicU64, read: Read) -> u64 {
-    let value = word.load(Ordering::Relaxed);
-    if read == Read::AndReset && value != 0 {
-        word.store(0, Ordering::Relaxed);
-    }
-    value
-}
-
-fn counts([packets, bytes]: &[AtomicU64; 2], read: Read) -> Counts {
-    Counts {
-        packets: word(packets, read),
-        bytes: word(bytes, read),
-    }
-}
-
-fn add_rows(sums: &mut [Counts], rows: &[AtomicU64], read: Read) {
-    let (rows, _) = rows.as_chunks();
-    for (sum, row) in sums.iter_mut().zip(rows) {
-        let row = counts(row, read);
-        if row.packets != 0 {
-            *sum += row;
-        }
-    }
-}
-
-/// Adds the words of a [`Tally`], in the order of its fields.
-fn add_tally(figures: &mut BankFigures, words: &[AtomicU64], read: Read) {
-    const AT: fn(usize) -> usize = |bytes| bytes / 8;
-    let field = |offset: usize, length: usize| &words[AT(offset)..AT(offset) + length];
-    let one = |offset: usize| word(&words[AT(offset)], read);
-    let counts_at = |offset: usize, length: usize| {
-        let (rows, _) = field(offset, length * 2).as_chunks();
-        rows.iter().map(move |row| counts(row, read))
-    };
-    let BankFigures {
-        epoch: _,
-        ledger,
-        totals,
-        ports: _,
-        icmp: _,
-        networks: _,
-        network_overflow,
-    } = figures;
-    ledger.received += one(std::mem::offset_of!(Tally, received));
-    ledger.counted += one(std::mem::offset_of!(Tally, counted));
-    let cells = field(
-        std::mem::offset_of!(Tally, cells),
-        darknet_ebpf::Cell::ALL.len(),
-    );
-    for (cell, count) in darknet_ebpf::Cell::ALL.into_iter().zip(cells) {
-        ledger.add(cell, word(count, read));
-    }
-    let classes = counts_at(std::mem::offset_of!(Tally, classes), Class::ALL.len());
-    for (class, count) in Class::ALL.into_iter().zip(classes) {
-        totals.add_class(class, count);
-    }
-    let tools = field(std::mem::offset_of!(Tally, tools), Tool::ALL.len());
-    for (tool, count) in Tool::ALL.into_iter().zip(tools) {
-        totals.add_tool(tool, word(count, read));
-    }
-    for overflow in counts_at(std::mem::offset_of!(Tally, network_overflow), 1) {
-        *network_overflow += overflow;
-    }
-}
-
-/// Adds the networks of one bank, and deletes them.
-fn read_networks(
-    table: &Table,
-    bank: u32,
-    networks: &mut HashMap<IpNet, Counts>,
-    read: Read,
-) -> io::Result<()> {
-    let mut done = Vec::new();
-    table.for_each(|key, values| {
-        // The layout of `NetworkKey`: bank, version, six bytes of the address.
-        let &[of, version, a, b, c, d, e, f] = key else {
-            return;
-        };
-        if u32::from(of) != bank {
-            return;
-        }
-        done.extend_from_slice(key);
-        let network = match version {
-            4 => Ipv4Net::new(Ipv4Addr::new(a, b, c, 0), 24).map(IpNet::from),
-            _ => {
-                let [x, y, z] = [[a, b], [c, d], [e, f]].map(u16::from_be_bytes);
-                Ipv6Net::new(Ipv6Addr::new(x, y, z, 0, 0, 0, 0, 0), 48).map(IpNet::from)
+    /// Calls `entry` with each key of a bank, and its counts.
+    fn for_each_wide(
+        &self,
+        bank: u32,
+        mut entry: impl FnMut(&[u8; size_of::<WideKey>()], Counts),
+    ) -> Result<(), Error> {
+        let all = self.wide.for_each(|key, counts| {
+            let key = key.first_chunk().expect("as wide as WideKey");
+            if number(key, offset_of!(WideKey, bank)) == bank {
+                let (words, _) = counts.as_chunks().0.split_at(2);
+                let [packets, bytes] = [words[0], words[1]].map(u64::from_ne_bytes);
+                entry(key, Counts { packets, bytes });
             }
-        };
-        let network = network.expect("24 and 48 are lengths");
-        let sum = networks.entry(network).or_default();
-        let (values, _) = values.as_chunks::<8>();
-        let (values, _) = values.as_chunks::<2>();
-        for counts in values {
-            let [packets, bytes] = counts.map(u64::from_ne_bytes);
-            *sum += Counts { packets, bytes };
+        });
+        all.map_err(wide_error)
+    }
+}
+
+fn wide_error(source: std::io::Error) -> Error {
+    Error::System {
+        doing: "reading the kernel's table WIDE".into(),
+        source,
+    }
+}
+
+/// Returns when no program runs any more that began before.
+pub(super) fn wait_for_programs() -> Result<(), Error> {
+    sys::wait_for_programs().map_err(|source| Error::System {
+        doing: "waiting for the kernel program (membarrier)".into(),
+        source,
+    })
+}
+
+const fn words_of<T>() -> usize {
+    size_of::<T>() / size_of::<AtomicU64>()
+}
+
+/// Relaxed is enough: one processor writes the word, and in a quiet bank nobody does.
+fn word(word: &AtomicU64) -> u64 {
+    word.load(Ordering::Relaxed)
+}
+
+fn clean(words: &[AtomicU64]) {
+    // Most are 0, and only read: a page that is not written stays out of the cache.
+    for word in words {
+        if word.load(Ordering::Relaxed) != 0 {
+            word.store(0, Ordering::Relaxed);
         }
-    })?;
-    match read {
-        Read::Only => Ok(()),
-        Read::AndReset => table.delete(&done),
+    }
+}
+
+fn number(key: &[u8], offset: usize) -> u32 {
+    u32::from_ne_bytes(*key[offset..].first_chunk().expect("a field of WideKey"))
+}
+
+impl BankFigures {
+    /// Adds another turn.
+    pub fn merge(&mut self, other: &Self) {
+        use crate::aggregate::Aggregate as _;
+        let Self {
+            epoch,
+            ledger,
+            totals,
+            ports,
+            icmp,
+            networks,
+            row_overflow,
+        } = self;
+        let mut other = other.clone();
+        *epoch = (*epoch).max(other.epoch);
+        ledger.merge(&other.ledger);
+        totals.merge(&mut other.totals);
+        ports.merge(&mut other.ports);
+        icmp.merge(&mut other.icmp);
+        networks.merge(&other.networks);
+        *row_overflow += other.row_overflow;
+    }
+
+    /// Adds the words of a [`Part`].
+    fn add_part(&mut self, words: &[AtomicU64]) {
+        let field = |offset: usize, length: usize| &words[offset / 8..][..length];
+        self.add_tally(&words[offset_of!(Part, tally) / 8..][..words_of::<Tally>()]);
+        let slots = words_of::<Slot>();
+        self.add_slots(field(offset_of!(Part, front), FRONT * slots));
+        let staged = word(&words[(offset_of!(Part, tally) + offset_of!(Tally, staged)) / 8]);
+        let staged = (staged as usize).min(STAGE);
+        self.add_slots(field(offset_of!(Part, stage), staged * slots));
+    }
+
+    fn add_rows(&mut self, rows: &[AtomicU64]) {
+        let sums = self.ports.rows_mut().iter_mut().chain(self.icmp.rows_mut());
+        for (sum, row) in sums.zip(rows) {
+            let row = word(row);
+            if row != 0 {
+                *sum += Packed(row).counts().into();
+            }
+        }
+    }
+
+    fn add_tally(&mut self, words: &[AtomicU64]) {
+        let one = |offset: usize| word(&words[offset / 8]);
+        let counts = |offset: usize| Counts {
+            packets: one(offset),
+            bytes: one(offset + 8),
+        };
+        let Self {
+            epoch: _,
+            ledger,
+            totals,
+            ports: _,
+            icmp: _,
+            networks,
+            row_overflow,
+        } = self;
+        ledger.received += one(offset_of!(Tally, received));
+        ledger.counted += one(offset_of!(Tally, counted));
+        for cell in Cell::ALL {
+            ledger.add(cell, one(offset_of!(Tally, cells) + 8 * cell as usize));
+        }
+        for class in Class::ALL {
+            let at = offset_of!(Tally, classes) + 16 * class as usize;
+            totals.add_class(class, counts(at));
+        }
+        for tool in Tool::ALL {
+            totals.add_tool(tool, one(offset_of!(Tally, tools) + 8 * tool as usize));
+        }
+        networks.add_overflow(counts(offset_of!(Tally, network_overflow)));
+        *row_overflow += counts(offset_of!(Tally, row_overflow));
+    }
+
+    fn add_slots(&mut self, words: &[AtomicU64]) {
+        for [key, value] in words.as_chunks().0 {
+            let mut packed = word(value);
+            if packed == 0 {
+                continue;
+            }
+            // In a bank in use, a slot may change hands between its two words.
+            let mut slot = Slot::default();
+            for _ in 0..4 {
+                slot.key = word(key);
+                let again = word(value);
+                if again == packed {
+                    break;
+                }
+                packed = again;
+            }
+            slot.value = Packed(packed);
+            if let Some(key) = NetworkKey::in_slot(slot) {
+                self.networks.add(key, slot.value.counts().into());
+            }
+        }
+    }
+
+    fn add_wide(&mut self, key: &[u8; size_of::<WideKey>()], counts: Counts) {
+        let code = number(key, offset_of!(WideKey, code));
+        let (whole, _) = key.as_chunks();
+        let key = u64::from_ne_bytes(whole[offset_of!(WideKey, key) / 8]);
+        match u8::try_from(code) {
+            Ok(code @ 1..) => self.networks.add(NetworkKey { key, code }, counts),
+            _ => {
+                let row = key as usize;
+                let rows = match row.checked_sub(ICMP_ROWS as usize) {
+                    None => self.ports.rows_mut().get_mut(row),
+                    Some(row) => self.icmp.rows_mut().get_mut(row),
+                };
+                if let Some(row) = rows {
+                    *row += counts;
+                }
+            }
+        }
     }
 }

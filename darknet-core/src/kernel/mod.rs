@@ -22,12 +22,12 @@ mod records;
 )]
 mod sys;
 
-use std::time::Duration;
-
-use aya::{
-    Ebpf, TestRun as _, TestRunOptions,
-    programs::{Xdp, xdp::XdpLinkId},
+use std::{
+    os::fd::{AsFd as _, OwnedFd},
+    time::Duration,
 };
+
+use aya::{Ebpf, TestRun as _, TestRunOptions, programs::Xdp};
 
 pub use attach::{Attachment, Mode};
 pub use counters::BankFigures;
@@ -35,31 +35,47 @@ pub use privilege::missing_capabilities;
 pub use records::Records;
 
 use self::counters::Counters;
-use crate::{Dark, Error};
+use crate::{Dark, Error, Filter, Sample};
 
 /// What the kernel program is told before it is loaded.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Which destinations are dark. At most 32 boundaries between dark and not dark for each IP
-    /// version: 16 prefixes that don't touch. Default: all.
+    /// Which destinations are dark. Up to 32 boundaries between dark and not dark for each IP
+    /// version (16 prefixes that don't touch) are compared one by one; more are looked up in a
+    /// trie, which costs some 20 ns a packet more. Default: all.
     pub dark: Dark,
+    /// Sources whose packets to dark destinations are filtered. Default: none.
+    pub filter: Filter,
+    /// Which counted packets are delivered. Default: all.
+    pub sample: Sample,
     /// Whether each counted packet is handed over as a record. Default: no.
     pub records: bool,
-    /// Source networks that there is room for, both banks together; some 80 bytes each and 16 for
-    /// each processor. Default: 262,144.
-    pub networks: u32,
     /// Bytes of the ring of records, rounded up to a power of two; a record takes 72. Default:
     /// 16 MiB.
     pub record_bytes: u32,
+    /// Whether source networks are counted by class and port too. They take as many slots as they
+    /// have classes and ports. Default: no.
+    pub networks_by_port: bool,
+    /// Bytes of the kernel's tables together. What the ports, the records and the prefixes leave
+    /// is for source networks, 32 bytes each. Default: 64 MiB, or what leaves 34 MiB for networks
+    /// where there are many processors (7.1 MiB each).
+    pub memory: Option<usize>,
+    /// Rounds that the program idles between reading where to count and counting: for tests.
+    #[doc(hidden)]
+    pub idle: u32,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             dark: Dark::any(),
+            filter: Filter::default(),
+            sample: Sample::default(),
             records: false,
-            networks: 1 << 18,
             record_bytes: 16 << 20,
+            networks_by_port: false,
+            memory: None,
+            idle: 0,
         }
     }
 }
@@ -85,6 +101,17 @@ pub struct Footprint {
     pub machine_code: u32,
 }
 
+/// Which of the kernel's programs it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Identity {
+    /// Its number.
+    pub program: u32,
+    /// Whether it is the one that sees frames of several buffers too. A tail call needs both
+    /// programs to agree on that.
+    pub fragments: bool,
+}
+
 /// The loaded kernel program and its tables.
 ///
 /// Dropping it detaches the program, and the kernel forgets both.
@@ -108,27 +135,28 @@ pub struct Footprint {
 /// ```
 #[derive(Debug)]
 pub struct Kernel {
+    program: Program,
+    attached: Option<Attached>,
+}
+
+/// A loaded program, and what it counts in.
+#[derive(Debug)]
+struct Program {
     loaded: Ebpf,
     counters: Counters,
     records: Option<Records>,
-    attached: Option<Attached>,
 }
 
 #[derive(Debug)]
 struct Attached {
     attachment: Attachment,
     program: &'static str,
-    link: XdpLinkId,
+    link: OwnedFd,
 }
 
-impl Kernel {
-    /// Loads the program and makes its tables. Nothing is attached yet.
-    ///
-    /// # Errors
-    ///
-    /// More prefixes than the program holds, a missing capability (by name), or a kernel that
-    /// refuses the program (with the verifier's words in the error's `log`).
-    pub fn load(settings: &Settings) -> Result<Self, Error> {
+impl Program {
+    /// Loads a program that begins with a turn.
+    fn load(settings: &Settings, epoch: u64) -> Result<Self, Error> {
         let processors = object::processors()?;
         let mut loaded = object::load(settings, processors)?;
         let program = attach::program(&mut loaded, object::FRAGMENTS)?;
@@ -137,11 +165,27 @@ impl Kernel {
             let plain = attach::program(&mut loaded, object::PLAIN)?;
             attach::ready(plain).map_err(object::program_refused)?;
         }
-        let records = Records::take(&mut loaded)?;
+        let records = Records::new(loaded.take_map("RECORDS"))?;
+        let counters = Counters::new(|name| object::take(&mut loaded, name))?;
+        counters.begin(epoch);
         Ok(Self {
-            counters: Counters::take(&mut loaded, processors)?,
             records: settings.records.then_some(records),
+            counters,
             loaded,
+        })
+    }
+}
+
+impl Kernel {
+    /// Loads the program and makes its tables. Nothing is attached yet.
+    ///
+    /// # Errors
+    ///
+    /// Too little memory for the tables, a missing capability (by name), or a kernel that refuses
+    /// the program (with the verifier's words in the error's `log`).
+    pub fn load(settings: &Settings) -> Result<Self, Error> {
+        Ok(Self {
+            program: Program::load(settings, 0)?,
             attached: None,
         })
     }
@@ -161,13 +205,35 @@ impl Kernel {
                 rule: "one for each kernel program",
             });
         }
-        let (attachment, program, link) = attach::attach(&mut self.loaded, interface)?;
+        let (attachment, program, link) = attach::attach(&mut self.program.loaded, interface)?;
         let attached = self.attached.insert(Attached {
             attachment,
             program,
             link,
         });
         Ok(&attached.attachment)
+    }
+
+    /// Lets a program with other settings count instead of this one: each packet is seen by one of
+    /// the two. Returns what the old one has counted since the last cut; that is not handed over
+    /// to anybody else.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load); the old program counts on.
+    pub fn replace(&mut self, settings: &Settings) -> Result<BankFigures, Error> {
+        let mut next = Program::load(settings, self.program.counters.epoch().wrapping_add(1))?;
+        if let Some(Attached {
+            attachment,
+            program,
+            link,
+        }) = &mut self.attached
+        {
+            attachment.program = attach::replace(&mut next.loaded, program, link.as_fd())?;
+        }
+        let former = std::mem::replace(&mut self.program, next);
+        counters::wait_for_programs()?;
+        former.counters.remains()
     }
 
     /// The interface that the program is attached to.
@@ -185,17 +251,10 @@ impl Kernel {
         self.attachment().map_or(Ok(()), attach::check)
     }
 
-    /// Detaches the program. It stays loaded, with what it has counted.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel said. An interface that has disappeared is no error.
-    pub fn detach(&mut self) -> Result<(), Error> {
-        let Some(Attached { program, link, .. }) = self.attached.take() else {
-            return Ok(());
-        };
-        let program = attach::program(&mut self.loaded, program)?;
-        program.detach(link).map_err(object::program_refused)
+    /// Detaches the program. It stays loaded, with what it has counted. An interface that has
+    /// disappeared is no error.
+    pub fn detach(&mut self) {
+        self.attached = None;
     }
 
     /// Takes what was counted since the last time, while the program goes on counting.
@@ -207,7 +266,9 @@ impl Kernel {
     ///
     /// What the kernel said.
     pub fn flip_and_drain(&mut self) -> Result<BankFigures, Error> {
-        self.counters.flip_and_drain()
+        let figures = self.program.counters.cut()?;
+        self.program.counters.handed_over()?;
+        Ok(figures)
     }
 
     /// What was counted since the last time, so far. Read in the middle of traffic, the figures
@@ -217,12 +278,12 @@ impl Kernel {
     ///
     /// What the kernel said.
     pub fn live(&self) -> Result<BankFigures, Error> {
-        self.counters.live()
+        self.program.counters.live()
     }
 
-    /// The ring of records, once, if the settings asked for it.
+    /// The ring of records, once for each program, if the settings asked for it.
     pub fn take_records(&mut self) -> Option<Records> {
-        self.records.take()
+        self.program.records.take()
     }
 
     /// Runs the program on a frame of 14 bytes or more, `repeat` times, without an interface. Says
@@ -237,7 +298,7 @@ impl Kernel {
             repeat,
             ..TestRunOptions::default()
         };
-        let result = self.program()?.test_run(options);
+        let result = self.xdp()?.test_run(options);
         let result = result.map_err(object::program_refused)?;
         // `enum xdp_action`, `include/uapi/linux/bpf.h`.
         let action = match result.return_value {
@@ -254,18 +315,33 @@ impl Kernel {
     ///
     /// What the kernel said.
     pub fn footprint(&self) -> Result<Footprint, Error> {
-        let information = self.program()?.info().map_err(object::program_refused)?;
+        let information = self.xdp()?.info().map_err(object::program_refused)?;
         Ok(Footprint {
             verified: information.verified_instruction_count(),
             machine_code: information.size_jitted(),
         })
     }
 
+    /// Which program it is, for somebody who calls it from a program of their own.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    pub fn identity(&self) -> Result<Identity, Error> {
+        let information = self.xdp()?.info().map_err(object::program_refused)?;
+        Ok(Identity {
+            program: information.id(),
+            fragments: information.name_as_str() == Some(object::FRAGMENTS),
+        })
+    }
+
     /// The program that is attached, or would be tried first.
-    fn program(&self) -> Result<&Xdp, Error> {
+    fn xdp(&self) -> Result<&Xdp, Error> {
         let attached = self.attached.as_ref().map(|attached| attached.program);
         let names = [attached.unwrap_or(object::FRAGMENTS), object::PLAIN];
-        let programs = names.iter().filter_map(|name| self.loaded.program(name));
+        let programs = names
+            .iter()
+            .filter_map(|name| self.program.loaded.program(name));
         let mut programs = programs.filter_map(|program| <&Xdp>::try_from(program).ok());
         let loaded = programs.find(|program| program.fd().is_ok());
         loaded.ok_or_else(|| Error::KernelObject {

@@ -1,15 +1,21 @@
-use std::{error, io};
+use std::{error, hash::BuildHasher as _, io};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
-    maps::{Map, MapData},
+    maps::{LpmTrie, Map, MapData, lpm_trie::Key},
     programs::ProgramError,
     util::nr_cpus,
 };
-use darknet_ebpf::{Version, abi::rows, dark::BOUNDARIES};
+use darknet_ebpf::{
+    Version,
+    abi::{Part, ROWS},
+    dark::BOUNDARIES,
+    networks::Line,
+};
+use ipnet::IpNet;
 
 use super::{Settings, privilege};
-use crate::{Dark, Error};
+use crate::{Error, FilterAction, SampleOf};
 
 /// The kernel program. `cargo xtask build-ebpf` writes it, and `cargo xtask verify-ebpf` shows
 /// that it is what the source says.
@@ -21,9 +27,48 @@ pub(super) const FRAGMENTS: &str = "darknet_frags";
 pub(super) const PLAIN: &str = "darknet";
 
 /// Banks: one counts while the other is drained.
-const BANKS: u32 = 2;
+const BANKS: usize = 2;
 /// The smallest ring: a page. Where nobody wants records there is no use for more.
 const RING_AT_LEAST: u32 = 4096;
+/// Rows and networks that there is room for beyond their words. Each has had 2^25 packets or 2^33
+/// bytes.
+const WIDE: u32 = 4096;
+/// What the table of these, and the small ones, take.
+const REST: usize = 1 << 20;
+/// What a prefix takes in a trie of the kernel.
+const PREFIX: usize = 128;
+/// All tables, unless the host has many processors or the settings say otherwise.
+const MEMORY: usize = 64 << 20;
+/// What is left for source networks at least, unless the settings say otherwise.
+const NETWORKS: usize = 34 << 20;
+/// What is left for source networks at least: below this the table would be a joke.
+const NETWORKS_AT_LEAST: usize = 1 << 20;
+
+/// Lines of the table of networks in each bank, such that all tables take the memory that the
+/// settings give.
+fn lines(settings: &Settings, processors: u32) -> Result<u32, Error> {
+    let parts = BANKS * processors as usize * (size_of::<Part>() + ROWS as usize * 8);
+    let records = if settings.records {
+        settings.record_bytes as usize
+    } else {
+        0
+    };
+    let prefixes = settings.dark.entries().len() + settings.filter.sources().len();
+    let others = parts + records + REST + prefixes * PREFIX;
+    let memory = settings.memory.unwrap_or(MEMORY.max(others + NETWORKS));
+    let networks = memory.saturating_sub(others);
+    if networks < NETWORKS_AT_LEAST {
+        let least = (others + NETWORKS_AT_LEAST).div_ceil(1 << 20);
+        return Err(Error::KernelMemory {
+            given: memory >> 20,
+            least,
+            processors,
+        });
+    }
+    // They are looked through in pairs.
+    let pairs = u32::try_from(networks / BANKS / size_of::<Line>() / 2);
+    Ok(pairs.unwrap_or(u32::MAX).min(1 << 24) * 2)
+}
 
 /// Processors that there can be: the kernel numbers them below this.
 pub(super) fn processors() -> Result<u32, Error> {
@@ -38,62 +83,152 @@ pub(super) fn processors() -> Result<u32, Error> {
 pub(super) fn load(settings: &Settings, processors: u32) -> Result<Ebpf, Error> {
     let Settings {
         dark,
+        filter,
+        sample,
         records,
-        networks,
         record_bytes,
+        networks_by_port,
+        memory: _,
+        idle,
     } = settings;
-    let any = u32::from(dark.is_any());
-    let records_on = u32::from(*records);
-    let (v4, v4_length) = boundaries(dark, Version::V4, |at| at as u32)?;
-    let (v6, v6_length) = boundaries(dark, Version::V6, |at| [(at >> 64) as u64, at as u64])?;
-    let part = |rows: u32| (BANKS * rows).saturating_mul(processors);
-    let ring = if *records {
-        (*record_bytes).max(RING_AT_LEAST)
-    } else {
-        RING_AT_LEAST
+    let lines = lines(settings, processors)?;
+    let flag = u32::from;
+    let any = flag(dark.is_any());
+    let v4 = dark.boundaries(Version::V4);
+    let v6 = dark.boundaries(Version::V6);
+    // A few are compared one by one; more are looked up.
+    let many = v4.len().max(v6.len()) > BOUNDARIES;
+    let (v4, v4_length) = table(&v4, many, |at| at as u32);
+    let (v6, v6_length) = table(&v6, many, |at| [(at >> 64) as u64, at as u64]);
+    let filters = [Version::V4, Version::V6]
+        .map(|version| flag(filter.sources().iter().any(|net| is(net, version))));
+    // Every number is below 2^32, which stands for all.
+    let below = match sample.one_in.get() {
+        1 => 0,
+        one_in => ((1u64 << 32) / u64::from(one_in)) as u32,
     };
+    let seed: [u64; 4] = std::array::from_fn(|_| std::hash::RandomState::new().hash_one(()) | 1);
+    let entries = if many { dark.entries() } else { Vec::new() };
+    let prefixes = |version| {
+        let dark = entries.iter().filter(|(net, _)| is(net, version));
+        (dark.count() as u32).max(1)
+    };
+    let sources = |version| {
+        let filtered = filter.sources().iter().filter(|net| is(net, version));
+        (filtered.count() as u32).max(1)
+    };
+    let [many_flag, passes, of_networks, by_port, records_on] = [
+        many,
+        filter.action() == FilterAction::Pass,
+        sample.of == SampleOf::Networks,
+        *networks_by_port,
+        *records,
+    ]
+    .map(flag);
     let mut loader = EbpfLoader::new();
     loader
         .override_global("ANY", &any, true)
+        .override_global("MANY", &many_flag, true)
         .override_global("DARK_V4", &v4, true)
         .override_global("DARK_V4_LENGTH", &v4_length, true)
         .override_global("DARK_V6", &v6, true)
         .override_global("DARK_V6_LENGTH", &v6_length, true)
+        .override_global("FILTER", &filters, true)
+        .override_global("FILTER_PASSES", &passes, true)
+        .override_global("SAMPLE_BELOW", &below, true)
+        .override_global("SAMPLE_NETWORKS", &of_networks, true)
+        .override_global("BY_PORT", &by_port, true)
+        .override_global("SEED", &seed, true)
+        .override_global("LINES", &lines, true)
         .override_global("PROCESSORS", &processors, true)
         .override_global("RECORDS_ON", &records_on, true)
-        .map_max_entries("TALLY", part(rows::TALLY))
-        .map_max_entries("PORTS", part(rows::PORTS))
-        .map_max_entries("ICMP", part(rows::ICMP))
-        .map_max_entries("NETWORKS", (*networks).max(1))
-        .map_max_entries("RECORDS", ring);
-    loader.load(OBJECT).map_err(refused)
+        .override_global("IDLE", idle, true)
+        .map_max_entries("PARTS", BANKS as u32 * processors)
+        .map_max_entries("ROWS", (BANKS as u32 * processors).saturating_mul(ROWS))
+        .map_max_entries("NETWORKS", BANKS as u32 * lines)
+        .map_max_entries("WIDE", WIDE)
+        .map_max_entries("DARK_V4_PREFIXES", prefixes(Version::V4))
+        .map_max_entries("DARK_V6_PREFIXES", prefixes(Version::V6))
+        .map_max_entries("FILTER_V4", sources(Version::V4))
+        .map_max_entries("FILTER_V6", sources(Version::V6));
+    let ring = if *records { *record_bytes } else { 0 };
+    loader.map_max_entries("RECORDS", ring.max(RING_AT_LEAST));
+    let mut loaded = loader.load(OBJECT).map_err(refused)?;
+    let entries = || entries.iter().map(|&(net, dark)| (net, flag(dark)));
+    fill(
+        &mut loaded,
+        ["DARK_V4_PREFIXES", "DARK_V6_PREFIXES"],
+        entries,
+    )?;
+    let sources = || filter.sources().iter().map(|net| (*net, 1));
+    fill(&mut loaded, ["FILTER_V4", "FILTER_V6"], sources)?;
+    Ok(loaded)
 }
 
-/// Where dark and not dark meet, from the start of a table of the program's size, and how many.
-fn boundaries<A: Copy + Default>(
-    dark: &Dark,
-    version: Version,
-    address: impl Fn(u128) -> A,
-) -> Result<([A; BOUNDARIES], u32), Error> {
-    let boundaries = dark.boundaries(version);
-    if boundaries.len() > BOUNDARIES {
-        return Err(Error::TooManyPrefixes {
-            version: version as u8,
-            found: boundaries.len(),
-            most: BOUNDARIES,
-        });
+fn is(net: &IpNet, version: Version) -> bool {
+    matches!(net, IpNet::V4(_)) == (version == Version::V4)
+}
+
+/// Writes prefixes to the tries of the two versions.
+fn fill<I: Iterator<Item = (IpNet, u32)>>(
+    loaded: &mut Ebpf,
+    [v4, v6]: [&'static str; 2],
+    entries: impl Fn() -> I,
+) -> Result<(), Error> {
+    let of_v4 = |(net, value)| match net {
+        IpNet::V4(net) => Some((
+            Key::new(net.prefix_len().into(), net.addr().octets()),
+            value,
+        )),
+        IpNet::V6(_) => None,
+    };
+    let of_v6 = |(net, value)| match net {
+        IpNet::V4(_) => None,
+        IpNet::V6(net) => Some((
+            Key::new(net.prefix_len().into(), net.addr().octets()),
+            value,
+        )),
+    };
+    insert(loaded, v4, entries().filter_map(of_v4))?;
+    insert(loaded, v6, entries().filter_map(of_v6))
+}
+
+fn insert<const N: usize>(
+    loaded: &mut Ebpf,
+    name: &'static str,
+    entries: impl Iterator<Item = (Key<[u8; N]>, u32)>,
+) -> Result<(), Error> {
+    let map = loaded.map_mut(name);
+    let trie = map.and_then(|map| LpmTrie::try_from(map).ok());
+    let mut trie = trie.ok_or_else(|| Error::KernelObject {
+        what: format!("it has no trie {name}"),
+    })?;
+    for (key, value) in entries {
+        trie.insert(&key, value, 0)
+            .map_err(|error| refused(error.into()))?;
     }
+    Ok(())
+}
+
+/// Where dark and not dark meet, from the start of a table of the program's size, and how many;
+/// none if they are `many`.
+fn table<A: Copy + Default>(
+    boundaries: &[u128],
+    many: bool,
+    address: impl Fn(u128) -> A,
+) -> ([A; BOUNDARIES], u32) {
     let mut table = [A::default(); BOUNDARIES];
-    for (place, &boundary) in table.iter_mut().zip(&boundaries) {
+    let boundaries = if many { &[] } else { boundaries };
+    for (place, &boundary) in table.iter_mut().zip(boundaries) {
         *place = address(boundary);
     }
-    Ok((table, boundaries.len() as u32))
+    (table, boundaries.len() as u32)
 }
 
-/// Takes an array out of what was loaded.
-pub(super) fn array(loaded: &mut Ebpf, name: &'static str) -> Result<MapData, Error> {
+/// Takes a table out of what was loaded, once its programs are.
+pub(super) fn take(loaded: &mut Ebpf, name: &'static str) -> Result<MapData, Error> {
     match loaded.take_map(name) {
-        Some(Map::Array(map) | Map::PerCpuHashMap(map)) => Ok(map),
+        Some(Map::Array(map) | Map::HashMap(map)) => Ok(map),
         _ => Err(Error::KernelObject {
             what: format!("it has no map {name}"),
         }),
@@ -190,7 +325,18 @@ mod tests {
         assert_eq!(file.architecture(), object::Architecture::Bpf);
         assert_eq!(symbols(&file, "xdp.frags"), [FRAGMENTS].into());
         assert_eq!(symbols(&file, "xdp"), [PLAIN].into());
-        let tables = ["ICMP", "NETWORKS", "PORTS", "RECORDS", "STATE", "TALLY"];
+        let tables = [
+            "DARK_V4_PREFIXES",
+            "DARK_V6_PREFIXES",
+            "FILTER_V4",
+            "FILTER_V6",
+            "NETWORKS",
+            "PARTS",
+            "RECORDS",
+            "ROWS",
+            "STATE",
+            "WIDE",
+        ];
         assert_eq!(symbols(&file, "maps"), tables.into());
         let names: Vec<_> = file
             .sections()
@@ -237,22 +383,5 @@ mod tests {
             let depth = depth.max().expect("some");
             assert!((1..=448).contains(&depth), "{section}: {depth} bytes");
         }
-    }
-
-    #[test]
-    fn more_boundaries_than_fit_are_refused_by_name() {
-        let prefixes: Vec<_> = (0..17)
-            .map(|number| {
-                format!("10.0.{}.0/24", number * 2)
-                    .parse()
-                    .expect("a prefix")
-            })
-            .collect();
-        let dark = Dark::new(&prefixes[..16], &[]).expect("valid");
-        let (table, length) = boundaries(&dark, Version::V4, |at| at as u32).expect("they fit");
-        assert_eq!((table[0], table[1], length), (0x0a00_0000, 0x0a00_0100, 32));
-        let dark = Dark::new(&prefixes, &[]).expect("valid");
-        let error = boundaries(&dark, Version::V4, |at| at as u32).expect_err("one too many");
-        assert!(error.to_string().contains("34"), "{error}");
     }
 }

@@ -1,9 +1,6 @@
 use std::fmt;
 
-use aya::{
-    Ebpf,
-    maps::{MapData, RingBuf},
-};
+use aya::maps::{Map, MapData, RingBuf};
 use darknet_ebpf::Header;
 
 use crate::Error;
@@ -17,8 +14,7 @@ pub struct Records {
 }
 
 impl Records {
-    pub(super) fn take(loaded: &mut Ebpf) -> Result<Self, Error> {
-        let map = loaded.take_map("RECORDS");
+    pub(super) fn new(map: Option<Map>) -> Result<Self, Error> {
         let ring = map.and_then(|map| RingBuf::try_from(map).ok());
         ring.map(|ring| Self { ring })
             .ok_or_else(|| Error::KernelObject {

@@ -3,7 +3,7 @@
 use std::{
     ffi::CString,
     io,
-    os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
     ptr::NonNull,
     sync::atomic::AtomicU64,
 };
@@ -91,6 +91,75 @@ pub(super) fn wait_for_programs() -> io::Result<()> {
     }
 }
 
+/// `union bpf_attr`, the struct for `BPF_LINK_CREATE`: `include/uapi/linux/bpf.h` (Linux 5.7).
+#[repr(C)]
+struct LinkCreate {
+    program: u32,
+    interface: u32,
+    attach_type: u32,
+    flags: u32,
+}
+
+/// The struct for `BPF_LINK_UPDATE`.
+#[repr(C)]
+struct LinkUpdate {
+    link: u32,
+    program: u32,
+    flags: u32,
+    old_program: u32,
+}
+
+const BPF_LINK_CREATE: libc::c_int = 28;
+const BPF_LINK_UPDATE: libc::c_int = 29;
+const BPF_XDP: u32 = 37;
+
+/// Attaches a program to an interface, with `XDP_FLAGS_*` of `include/uapi/linux/if_link.h`. It
+/// stays while the link is open or pinned.
+pub(super) fn create_link(
+    program: BorrowedFd<'_>,
+    interface: u32,
+    flags: u32,
+) -> io::Result<OwnedFd> {
+    let mut attributes = LinkCreate {
+        program: program.as_raw_fd().cast_unsigned(),
+        interface,
+        attach_type: BPF_XDP,
+        flags,
+    };
+    // SAFETY: the struct is what the command takes, and points to nothing.
+    let link = unsafe { bpf(BPF_LINK_CREATE, &mut attributes) }?;
+    // SAFETY: the descriptor was just opened, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(link) })
+}
+
+/// Puts a program in the place of the one that a link has: no packet sees none, or both.
+pub(super) fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attributes = LinkUpdate {
+        link: link.as_raw_fd().cast_unsigned(),
+        program: program.as_raw_fd().cast_unsigned(),
+        flags: 0,
+        old_program: 0,
+    };
+    // SAFETY: as above.
+    unsafe { bpf(BPF_LINK_UPDATE, &mut attributes) }.map(drop)
+}
+
+/// The `bpf` system call.
+///
+/// # Safety
+///
+/// `attributes` is what the command takes, and what it points to is too.
+unsafe fn bpf<T>(command: libc::c_int, attributes: &mut T) -> io::Result<libc::c_int> {
+    let attributes = std::ptr::from_mut(attributes);
+    // SAFETY: that is what the caller says, and the struct lives until the call returns.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attributes, size_of::<T>()) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // A descriptor or 0.
+    Ok(libc::c_int::try_from(result).unwrap_or_default())
+}
+
 /// The index of an interface, as the network namespace of this thread knows it.
 pub(super) fn interface_index(name: &str) -> Option<u32> {
     let name = CString::new(name).ok()?;
@@ -111,15 +180,14 @@ pub(super) fn route_socket() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(socket) })
 }
 
-/// A hash map with a value for each possible processor, read and emptied many entries at a time.
+/// A hash map, read and emptied many entries at a time.
 ///
 /// aya has no batches; one entry at a time, 131,072 take half a second.
 #[derive(Debug)]
 pub(super) struct Table {
     map: MapData,
     key: usize,
-    /// Bytes that the kernel writes for the values of one key.
-    values: usize,
+    value: usize,
 }
 
 /// `union bpf_attr`, the struct for `BPF_MAP_*_BATCH`: `include/uapi/linux/bpf.h` (Linux 5.6).
@@ -139,16 +207,17 @@ const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
 const BPF_MAP_DELETE_BATCH: libc::c_int = 27;
 
 impl Table {
-    pub(super) fn new(map: MapData, processors: usize) -> io::Result<Self> {
+    /// A map with one value for each key.
+    pub(super) fn new(map: MapData) -> io::Result<Self> {
         let info = map.info().map_err(io::Error::other)?;
         Ok(Self {
             key: info.key_size() as usize,
-            values: (info.value_size() as usize).next_multiple_of(8) * processors,
+            value: (info.value_size() as usize).next_multiple_of(8),
             map,
         })
     }
 
-    /// Calls `entry` with the bytes of each key and of its values, one for each processor.
+    /// Calls `entry` with the bytes of each key and of its value.
     ///
     /// An entry that is there all the while is passed once. In a map that is written meanwhile,
     /// others may be passed or not.
@@ -157,7 +226,7 @@ impl Table {
         let mut cursor: Option<u64> = None;
         loop {
             let mut keys = vec![0u8; room as usize * self.key];
-            let mut values = vec![0u8; room as usize * self.values];
+            let mut values = vec![0u8; room as usize * self.value];
             let mut next = 0u64;
             let mut batch = Batch {
                 in_batch: cursor
@@ -185,7 +254,7 @@ impl Table {
             };
             let found = batch.count as usize;
             let keys = keys.chunks_exact(self.key).take(found);
-            for (key, values) in keys.zip(values.chunks_exact(self.values)) {
+            for (key, values) in keys.zip(values.chunks_exact(self.value)) {
                 entry(key, values);
             }
             if last {
@@ -227,13 +296,7 @@ impl Table {
 /// The `bpf` system call on a batch of [`Table`], whose buffers have room for `count` entries (the
 /// kernel writes no more), and whose cursors for 8 bytes (it writes 4).
 fn call(command: libc::c_int, batch: &mut Batch) -> io::Result<()> {
-    let batch = std::ptr::from_mut(batch);
     // SAFETY: the struct and what it points to live until the call returns; both callers sized the
     // buffers by the sizes that the kernel says the map has.
-    let failed = unsafe { libc::syscall(libc::SYS_bpf, command, batch, size_of::<Batch>()) };
-    if failed == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    unsafe { bpf(command, batch) }.map(drop)
 }

@@ -1,10 +1,6 @@
-use std::collections::HashMap;
-
-use ipnet::IpNet;
-
 use crate::{
     Dark, Snapshot,
-    aggregate::{Aggregate, Counts, Icmp, Ports, Sources, Totals},
+    aggregate::{Aggregate, Counts, Icmp, Networks, Ports, Sources, Totals},
     kernel::BankFigures,
     snapshot::Parts,
     window::Window,
@@ -20,10 +16,10 @@ pub struct LiveFigures {
     pub ports: Ports,
     /// ICMP.
     pub icmp: Icmp,
-    /// Packets and bytes by source network, as far as the table had room.
-    pub networks: HashMap<IpNet, Counts>,
-    /// What found the table of networks full.
-    pub network_overflow: Counts,
+    /// Source networks, as far as the table had room.
+    pub networks: Networks,
+    /// What is in its class, and in no row of a port or an ICMP message.
+    pub row_overflow: Counts,
     /// Sources and hosts; `None` where no packets are delivered.
     pub sources: Option<Sources>,
 }
@@ -37,14 +33,14 @@ impl LiveFigures {
             ports,
             icmp,
             networks,
-            network_overflow,
+            row_overflow,
         } = counts;
         Self {
             totals,
             ports,
             icmp,
             networks,
-            network_overflow,
+            row_overflow,
             sources,
         }
     }
@@ -56,16 +52,14 @@ impl LiveFigures {
             ports,
             icmp,
             networks,
-            network_overflow,
+            row_overflow,
             sources,
         } = self;
         totals.merge(&mut other.totals);
         ports.merge(&mut other.ports);
         icmp.merge(&mut other.icmp);
-        for (network, counts) in other.networks.drain() {
-            *networks.entry(network).or_default() += counts;
-        }
-        *network_overflow += other.network_overflow;
+        networks.merge(&other.networks);
+        *row_overflow += other.row_overflow;
         match (sources, &mut other.sources) {
             (Some(mine), Some(theirs)) => mine.merge(theirs),
             (mine @ None, theirs) => *mine = theirs.take(),
@@ -100,14 +94,14 @@ impl Window<LiveFigures> {
             ports,
             icmp,
             networks,
-            network_overflow,
+            row_overflow: _,
             sources,
         } = &self.aggregate;
         let parts = Parts {
             totals,
             ports,
             icmp,
-            networks: (network_overflow.packets == 0).then(|| networks.clone()),
+            networks: networks.is_complete().then(|| networks.iter().collect()),
             sources: sources.as_ref(),
         };
         Snapshot::new(self, parts, dark, top)

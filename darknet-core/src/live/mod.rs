@@ -114,7 +114,11 @@ impl Telescope {
         host::check(&self.dark, watch.any)?;
         let settings = Settings {
             dark: self.dark.clone(),
+            filter: watch.filter.clone(),
+            sample: watch.sample,
             records: watch.packets == Packets::Headers,
+            networks_by_port: watch.networks_by_port,
+            memory: watch.kernel_memory,
             ..Settings::default()
         };
         let mut kernel = Kernel::load(&settings)?;
@@ -155,7 +159,7 @@ impl Telescope {
             }
         };
         // First no more packets, then what they said.
-        kernel.detach()?;
+        kernel.detach();
         let end = start.saturating_add(self.window);
         let mut window = close(&mut kernel, observer.as_ref(), (start, end))?;
         event(Event::Closed(&mut window));

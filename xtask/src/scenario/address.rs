@@ -35,8 +35,22 @@ const fn ones(bits: u32) -> u64 {
     }
 }
 
+/// Bits of an address below its source network: IPv4 /24, IPv6 /48.
+const fn bits_in_network(prefix: &IpNet) -> u32 {
+    match prefix {
+        IpNet::V4(_) => 8,
+        IpNet::V6(_) => 80,
+    }
+}
+
+/// Bits that tell the source networks of a prefix apart; `None` if it is less than a network.
+pub(super) fn network_bits(prefix: &IpNet) -> Option<u32> {
+    host_bits(prefix).checked_sub(bits_in_network(prefix))
+}
+
 /// Distinct addresses spread over a prefix: number n is where a permutation of the first (at most)
-/// 64 host bits puts n; bits below those, in short IPv6 prefixes, are a hash of n.
+/// 64 host bits puts n; bits below those, in short IPv6 prefixes and where each network has one
+/// address, are a hash of n.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Spread {
     network: u128,
@@ -69,9 +83,19 @@ impl Spread {
         }
     }
 
-    /// Address number `n`, below 2^(host bits).
+    /// One address in each source network of `prefix`, which is not less than a network.
+    pub(super) fn over_networks(prefix: &IpNet, seed: u64) -> Self {
+        let low = bits_in_network(prefix);
+        Self {
+            permuted: host_bits(prefix) - low,
+            low,
+            ..Self::new(prefix, seed)
+        }
+    }
+
+    /// Address number `n`, below 2^(host bits), or below the number of networks.
     pub(super) fn address(&self, n: u64) -> u128 {
-        let low = word(self.key, u64::MAX ^ n) & ones(self.low);
+        let low = word(self.key, u64::MAX ^ n) & ones(self.low.min(64));
         self.network | u128::from(self.permute(n)) << self.low | u128::from(low)
     }
 
@@ -160,6 +184,36 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_spread_over_networks_visits_each_of_them_once() {
+        for (prefix, bits) in [
+            ("198.51.100.0/24", 0),
+            ("198.18.0.0/15", 9),
+            ("64.0.0.0/8", 16),
+            ("2001:db8::/48", 0),
+            ("2001:db8::/36", 12),
+        ] {
+            let prefix: IpNet = prefix.parse().expect("a prefix");
+            assert_eq!(network_bits(&prefix), Some(bits), "{prefix}");
+            let spread = Spread::over_networks(&prefix, 1);
+            let below = bits_in_network(&prefix);
+            let addresses = (0..1 << bits).map(|n| spread.address(n));
+            let (seen, hosts): (HashSet<u128>, HashSet<u128>) = addresses
+                .map(|address| (address >> below, address & ((1 << below) - 1)))
+                .unzip();
+            assert_eq!(seen.len(), 1 << bits, "{prefix}: distinct");
+            let first = number(prefix.network()) >> below;
+            let networks = first..first + (1 << bits);
+            assert!(
+                seen.iter().all(|network| networks.contains(network)),
+                "{prefix}: inside"
+            );
+            assert!(bits < 9 || hosts.len() > 100, "{prefix}: {}", hosts.len());
+        }
+        let less = "198.51.100.0/25".parse().expect("a prefix");
+        assert_eq!(network_bits(&less), None);
     }
 
     #[test]

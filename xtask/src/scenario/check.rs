@@ -2,7 +2,7 @@ use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 
-use super::address::{host_bits, version};
+use super::address::{host_bits, network_bits, version};
 use super::alias::AliasTable;
 use super::config::{Flow, Kind, Link};
 use super::meaning::{Tool, Tools};
@@ -67,12 +67,20 @@ pub(super) fn prefixes(flow: &Flow) -> Result<u8, Problem> {
 /// Checks the number of sources.
 pub(super) fn count(flow: &Flow) -> Result<u32, Problem> {
     let prefix = &flow.sources.prefix;
-    let limit = 1 << host_bits(prefix).min(AliasTable::MAXIMUM_LENGTH.ilog2());
+    let (bits, each) = match (flow.sources.one_per_network, network_bits(prefix)) {
+        (false, _) => (host_bits(prefix), ""),
+        (true, Some(bits)) => (bits, " with one in each network"),
+        (true, None) => {
+            let advice = format!("{prefix} is less than a network; write a shorter sources.prefix");
+            return Err(Problem::new("sources.one_per_network", advice));
+        }
+    };
+    let limit = 1 << bits.min(AliasTable::MAXIMUM_LENGTH.ilog2());
     let count = flow.sources.count;
     if (1..=limit).contains(&count) {
         return Ok(count as u32);
     }
-    let advice = format!("{count} is not possible in {prefix}; write 1 to {limit}");
+    let advice = format!("{count} is not possible in {prefix}{each}; write 1 to {limit}");
     Err(Problem::new("sources.count", advice))
 }
 

@@ -132,15 +132,21 @@ pub enum Kind {
 }
 
 /// Where a flow's packets come from: `count` distinct addresses spread over `prefix`. Flows with
-/// the same prefix share their sources: source n is the same address in all of them.
+/// the same prefix and the same `one_per_network` share their sources: source n is the same address
+/// in all of them.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sources {
     /// An IPv4 or IPv6 prefix; it decides the flow's IP version.
     pub prefix: IpNet,
-    /// Distinct addresses, 1 to 2^24, at most those of `prefix`. Default 1.
+    /// Distinct addresses, 1 to 2^24, at most those of `prefix`, or its networks if there is one in
+    /// each. Default 1.
     #[serde(default = "one")]
     pub count: u64,
+    /// Each source is the only one in its network, IPv4 /24 or IPv6 /48; the prefix is as long as
+    /// that or shorter.
+    #[serde(default)]
+    pub one_per_network: bool,
     /// Source n sends in proportion to 1 / n (Zipf's law with exponent 1) instead of equally.
     #[serde(default)]
     pub zipf: bool,

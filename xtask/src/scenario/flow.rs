@@ -68,7 +68,10 @@ impl FlowPlan {
                 _ => 0,
             }),
             body: Body::new(flow, version)?,
-            sources: Spread::new(&flow.sources.prefix, seed),
+            sources: match flow.sources.one_per_network {
+                true => Spread::over_networks(&flow.sources.prefix, seed),
+                false => Spread::new(&flow.sources.prefix, seed),
+            },
             count,
             ranks: flow
                 .sources

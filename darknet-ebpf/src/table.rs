@@ -1,0 +1,227 @@
+//! Source networks, exact and bounded: a small front of each processor, which is in its cache,
+//! then a stage, then one table for all processors.
+//!
+//! What the front has no place for goes to the stage. When that is full, the lines of the table
+//! that it needs are read once, so that their cache misses overlap, and then counted in.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::generated::bpf_loop;
+use darknet_ebpf::{
+    Packet,
+    abi::Part,
+    networks::{
+        CLAIMED, Grain, NetworkKey, Slot, WideKey, first_line, front_place, next_line,
+        rows::{PAIRS, SLOTS, STAGE},
+    },
+    packed::Packed,
+};
+
+use crate::{
+    atomic::Shared,
+    maps::{BY_PORT, LINES, NETWORKS, PARTS, SEED, WIDE},
+};
+
+/// Counts a packet for its source network. `number` is that of `part`.
+#[inline(always)]
+pub(crate) fn count(part: &mut Part, number: u32, bank: u32, packet: &Packet) {
+    let grain = match BY_PORT.load() {
+        0 => Grain::Network,
+        _ => Grain::Port,
+    };
+    let key = NetworkKey::of(packet, grain);
+    let place = &mut part.front[front_place(hash(key))];
+    let one = Packed::one(packet.bytes);
+    let evicted = *place;
+    if place.key == key.key && place.value.code() == key.code {
+        place.value = place.value.plus(one);
+        if !place.value.is_a_portion() {
+            return;
+        }
+        let evicted = *place;
+        place.value = Packed::default();
+        stage(part, number, bank, evicted);
+        return;
+    }
+    *place = Slot {
+        key: key.key,
+        value: Packed::empty(key.code).plus(one),
+    };
+    if evicted.value != Packed::default() {
+        stage(part, number, bank, evicted);
+    }
+}
+
+#[inline(always)]
+fn hash(key: NetworkKey) -> u64 {
+    key.hash([SEED[0].load(), SEED[1].load()])
+}
+
+/// Hands a slot on; with many others, once there are many.
+#[inline(always)]
+fn stage(part: &mut Part, number: u32, bank: u32, slot: Slot) {
+    let at = part.tally.staged as usize & (STAGE - 1);
+    part.stage[at] = slot;
+    part.lines[at] = first_line(hash(slot.network()), LINES.load());
+    if at < STAGE - 1 {
+        part.tally.staged = at as u64 + 1;
+        return;
+    }
+    part.tally.staged = 0;
+    let mut seen = 0;
+    for &line in &part.lines {
+        if let Some(line) = NETWORKS.get_ptr(bank * LINES.load() + line) {
+            // SAFETY: a look-up that succeeded points to a value, which lives as long as its map.
+            seen ^= unsafe { (&raw const (*line).0[0].key).read_volatile() };
+        }
+    }
+    // Or the reads would be for nothing, and not there.
+    part.tally.scratch = seen;
+    let mut order = Order { number, bank };
+    let order = (&raw mut order).cast();
+    // SAFETY: `settle` is what the helper calls, with `order`, which lives until it returns.
+    unsafe { bpf_loop(STAGE as u32, settle as *mut c_void, order, 0) };
+}
+
+/// Which stage is to be emptied.
+#[repr(C)]
+struct Order {
+    number: u32,
+    bank: u32,
+}
+
+/// Counts one slot of the stage into the table. Called by the kernel, so that its verifier looks
+/// at this once and not once for each slot.
+///
+/// # Safety
+///
+/// `order` is an [`Order`].
+#[inline(never)]
+unsafe extern "C" fn settle(at: u32, order: *mut c_void) -> i64 {
+    // SAFETY: that is what the caller says.
+    let &Order { number, bank } = unsafe { &*order.cast() };
+    let Some(part) = PARTS.get_ptr_mut(number) else {
+        return 1;
+    };
+    // SAFETY: the stage is this processor's, and the program that called is waiting.
+    let part = unsafe { &mut *part };
+    let at = at as usize & (STAGE - 1);
+    let slot = part.stage[at];
+    let is_full = part.tally.network_overflow.packets != 0;
+    if !add(slot, part.lines[at], bank, is_full) {
+        let counts = slot.value.counts();
+        part.tally.network_overflow.packets += counts.packets;
+        part.tally.network_overflow.bytes += counts.bytes;
+    }
+    0
+}
+
+/// Adds a slot to the table; `false` if there is no room.
+///
+/// It is in one of two lines side by side, or in one of the next two, at a distance that is the
+/// network's own: full lines don't make their neighbours full. Where `is_full`, there are only the
+/// first two, so that a flood of new networks costs no more than others.
+#[inline(always)]
+fn add(slot: Slot, first: u32, bank: u32, is_full: bool) -> bool {
+    let lines = LINES.load();
+    let mut line = first;
+    let mut distance = 0;
+    for pair in 0..PAIRS {
+        match add_to_line(slot, bank * lines + line, bank) {
+            Outcome::Elsewhere => {}
+            Outcome::Added => return true,
+            Outcome::Lost => return false,
+        }
+        match add_to_line(slot, bank * lines + (line ^ 1), bank) {
+            Outcome::Elsewhere => {}
+            Outcome::Added => return true,
+            Outcome::Lost => return false,
+        }
+        if is_full {
+            return false;
+        }
+        if pair == 0 {
+            distance = next_line(hash(slot.network()), lines);
+        }
+        line += distance;
+        if line >= lines {
+            line -= lines;
+        }
+    }
+    false
+}
+
+/// What became of a slot.
+enum Outcome {
+    Added,
+    /// It outgrew its word, and there is no room for that.
+    Lost,
+    /// Its place is in another line.
+    Elsewhere,
+}
+
+#[inline(always)]
+fn add_to_line(slot: Slot, line: u32, bank: u32) -> Outcome {
+    let Some(line) = NETWORKS.get_ptr_mut(line) else {
+        return Outcome::Lost;
+    };
+    for at in 0..SLOTS {
+        // SAFETY: as in `stage`, and `at` is a slot of the line.
+        let place = unsafe { &raw mut (*line).0[at] };
+        // SAFETY: the same.
+        let key = Shared(unsafe { &raw mut (*place).key });
+        // SAFETY: the same.
+        let value = Shared(unsafe { (&raw mut (*place).value).cast() });
+        let there = Packed(value.load());
+        if there == Packed::default() {
+            let claimed = Packed::empty(CLAIMED).0;
+            if value.replace(0, claimed) {
+                key.store(slot.key);
+                // Nobody else writes what is claimed.
+                value.replace(claimed, slot.value.0);
+                return Outcome::Added;
+            }
+            // Somebody was quicker, perhaps with the same network: two slots of it add up.
+        } else if there.code() == slot.value.code() && key.load() == slot.key {
+            if there.is_half_full() {
+                return match add_wide(slot.key, slot.value, bank) {
+                    true => Outcome::Added,
+                    false => Outcome::Lost,
+                };
+            }
+            let portion = slot.value.uncoded().0;
+            value.add(portion);
+            // Where the processor may read the key before the value, it may have read the one of
+            // another bank's turn.
+            if key.load() == slot.key {
+                return Outcome::Added;
+            }
+            value.add(portion.wrapping_neg());
+        }
+    }
+    Outcome::Elsewhere
+}
+
+/// Adds what a word of a row (code 0) or a network has no room for; `false` if there is none.
+#[inline(always)]
+pub(crate) fn add_wide(key: u64, word: Packed, bank: u32) -> bool {
+    let key = WideKey {
+        key,
+        code: word.code().into(),
+        bank,
+    };
+    let counts = word.counts();
+    if WIDE.get_ptr_mut(&key).is_none() {
+        // Another processor may have been quicker.
+        let _ = WIDE.insert(&key, &Default::default(), 1); // BPF_NOEXIST
+    }
+    let Some(wide) = WIDE.get_ptr_mut(&key) else {
+        return false;
+    };
+    // SAFETY: a look-up that succeeded points to a value, which nobody deletes while the bank is
+    // in use.
+    Shared(unsafe { &raw mut (*wide).packets }).add(counts.packets);
+    // SAFETY: the same.
+    Shared(unsafe { &raw mut (*wide).bytes }).add(counts.bytes);
+    true
+}
