@@ -21,6 +21,8 @@ mod records;
     reason = "mmap, bpf, membarrier and netlink have no safe call"
 )]
 mod sys;
+#[cfg(test)]
+mod testing;
 
 use std::{
     os::fd::{AsFd as _, OwnedFd},

@@ -11,7 +11,7 @@ const CAPABILITIES: [(u32, &str); 3] = [
 ];
 const NET_ADMIN: u32 = 12;
 /// Stands for CAP_BPF and CAP_PERFMON.
-const SYS_ADMIN: u32 = 21;
+pub(super) const SYS_ADMIN: u32 = 21;
 
 /// The error that says which capability is missing, if that is what `error` is about.
 pub(super) fn missing(error: &io::Error, doing: &'static str) -> Option<Error> {
@@ -40,7 +40,7 @@ fn absent(held: u64) -> String {
 }
 
 /// The effective capabilities of this thread.
-fn held() -> Option<u64> {
+pub(super) fn held() -> Option<u64> {
     let status = fs::read_to_string("/proc/thread-self/status").ok()?;
     let line = status
         .lines()

@@ -1,5 +1,8 @@
 //! What the standard library and aya have no safe call for. The only unsafe code of this crate.
 
+/// Waiting until the programs that run have ended.
+mod grace;
+
 use std::{
     ffi::CString,
     io,
@@ -9,6 +12,26 @@ use std::{
 };
 
 use aya::maps::MapData;
+
+pub(super) use grace::wait_for_programs;
+
+/// The `bpf` system call. Says what the command returns: 0, or a descriptor.
+///
+/// # Safety
+///
+/// - `attributes` is the struct that `command` takes, from the start of `union bpf_attr`
+///   (`include/uapi/linux/bpf.h`); what is left out at its end is zero to the kernel.
+/// - Each address in it is that of memory which lives until the call returns, is as large as the
+///   kernel takes it to be, and may be written where the command writes.
+unsafe fn bpf<A>(command: libc::c_int, attributes: &mut A) -> io::Result<libc::c_int> {
+    let attributes = std::ptr::from_mut(attributes);
+    // SAFETY: the caller's promise; the kernel reads `size_of::<A>()` bytes of the struct.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attributes, size_of::<A>()) };
+    libc::c_int::try_from(result)
+        .ok()
+        .filter(|&result| result >= 0)
+        .ok_or_else(io::Error::last_os_error)
+}
 
 /// The memory of an array map, shared with the kernel program: 64-bit words that either side may
 /// write at any time.
@@ -74,23 +97,6 @@ impl Drop for Words {
     }
 }
 
-/// Returns once every program that was running has ended, on every processor: an RCU grace period.
-///
-/// `membarrier(MEMBARRIER_CMD_GLOBAL)`, `include/uapi/linux/membarrier.h` (Linux 4.16).
-///
-/// # Errors
-///
-/// `EINVAL` where processors run without a tick (`nohz_full`).
-pub(super) fn wait_for_programs() -> io::Result<()> {
-    // SAFETY: takes two numbers and touches no memory of ours.
-    let failed = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0) };
-    if failed == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
 /// `union bpf_attr`, the struct for `BPF_LINK_CREATE`: `include/uapi/linux/bpf.h` (Linux 5.7).
 #[repr(C)]
 struct LinkCreate {
@@ -142,22 +148,6 @@ pub(super) fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::
     };
     // SAFETY: as above.
     unsafe { bpf(BPF_LINK_UPDATE, &mut attributes) }.map(drop)
-}
-
-/// The `bpf` system call.
-///
-/// # Safety
-///
-/// `attributes` is what the command takes, and what it points to is too.
-unsafe fn bpf<T>(command: libc::c_int, attributes: &mut T) -> io::Result<libc::c_int> {
-    let attributes = std::ptr::from_mut(attributes);
-    // SAFETY: that is what the caller says, and the struct lives until the call returns.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attributes, size_of::<T>()) };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // A descriptor or 0.
-    Ok(libc::c_int::try_from(result).unwrap_or_default())
 }
 
 /// The index of an interface, as the network namespace of this thread knows it.
@@ -293,10 +283,10 @@ impl Table {
     }
 }
 
-/// The `bpf` system call on a batch of [`Table`], whose buffers have room for `count` entries (the
-/// kernel writes no more), and whose cursors for 8 bytes (it writes 4).
+/// A batch of [`Table`], whose buffers have room for `count` entries (the kernel writes no more),
+/// and whose cursors for 8 bytes (it writes 4).
 fn call(command: libc::c_int, batch: &mut Batch) -> io::Result<()> {
-    // SAFETY: the struct and what it points to live until the call returns; both callers sized the
-    // buffers by the sizes that the kernel says the map has.
+    // SAFETY: the struct is that of both commands; what it points to lives until the call returns,
+    // and both callers sized the buffers by the sizes that the kernel says the map has.
     unsafe { bpf(command, batch) }.map(drop)
 }
