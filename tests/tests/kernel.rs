@@ -724,12 +724,15 @@ fn an_interface_that_disappears_is_noticed_and_its_counts_stand() {
             .send_to(b"payload", ("203.0.113.9", 7000))
             .expect("sent");
         await_counted(&kernel, 1);
+        assert_eq!(kernel.missed().expect("asked"), 0, "veth has room");
         run(&["link", "delete", "watched0"]);
-        let error = kernel.check().expect_err("gone").to_string();
-        assert!(
-            error.starts_with("watched0: the interface has disappeared"),
-            "{error}"
-        );
+        for error in [
+            kernel.check().expect_err("gone"),
+            kernel.missed().expect_err("gone"),
+        ] {
+            let expected = "watched0: the interface has disappeared";
+            assert!(error.to_string().starts_with(expected), "{error}");
+        }
         assert_eq!(kernel.flip_and_drain().expect("drained").ledger.counted, 1);
         kernel.detach();
     });

@@ -9,7 +9,7 @@ use aya::{
 };
 
 use super::{
-    netlink,
+    netlink::{self, LinkState},
     object::{FRAGMENTS, PLAIN, program_refused, system_error},
     privilege, sys,
 };
@@ -170,13 +170,22 @@ fn free(name: &str, index: u32) -> Result<(), Error> {
 
 /// The number of the program on an interface.
 fn on(name: &str, index: u32) -> Result<Option<u32>, Error> {
-    netlink::program_id(index).map_err(|source| match source.raw_os_error() {
+    Ok(state(name, index)?.program)
+}
+
+fn state(name: &str, index: u32) -> Result<LinkState, Error> {
+    netlink::link(index).map_err(|source| match source.raw_os_error() {
         Some(libc::ENODEV) => Error::InterfaceGone { name: name.into() },
         _ => Error::System {
-            doing: format!("asking which program {name} has"),
+            doing: format!("asking about the interface {name}"),
             source,
         },
     })
+}
+
+/// Packets that the interface had no room for, since it is there.
+pub(super) fn missed(attachment: &Attachment) -> Result<u64, Error> {
+    Ok(state(&attachment.interface, attachment.index)?.missed)
 }
 
 /// Fails unless the program is still on the interface that it was attached to.

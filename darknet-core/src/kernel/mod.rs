@@ -7,7 +7,7 @@
 mod attach;
 /// The tables, and how a bank is taken out of use and read.
 mod counters;
-/// Which program an interface has.
+/// Which program an interface has, and what it missed.
 mod netlink;
 /// The embedded program, and what goes wrong when it is loaded.
 mod object;
@@ -251,6 +251,19 @@ impl Kernel {
     /// Which of the two it is.
     pub fn check(&self) -> Result<(), Error> {
         self.attachment().map_or(Ok(()), attach::check)
+    }
+
+    /// Packets that the interface lost since it is there, as its driver says: the device had no
+    /// room for them, and the program never saw them. 0 if nothing is attached.
+    ///
+    /// The difference of two calls is what was lost between them. Not every driver counts, and
+    /// some begin anew when the interface is reset.
+    ///
+    /// # Errors
+    ///
+    /// An interface that has disappeared, or what the kernel said.
+    pub fn missed(&self) -> Result<u64, Error> {
+        self.attachment().map_or(Ok(0), attach::missed)
     }
 
     /// Detaches the program. It stays loaded, with what it has counted. An interface that has

@@ -1,4 +1,4 @@
-//! Which XDP program an interface has, asked of the kernel over netlink.
+//! Which XDP program an interface has and what it missed, asked of the kernel over netlink.
 
 use std::{
     fs::File,
@@ -15,6 +15,8 @@ const NLMSG_ERROR: u16 = 2;
 const HEADER: usize = 16;
 const INTERFACE: usize = 16;
 /// Attributes: `include/uapi/linux/if_link.h`.
+const IFLA_IFNAME: u16 = 3;
+const IFLA_STATS64: u16 = 23;
 const IFLA_XDP: u16 = 43;
 const IFLA_XDP_PROG_ID: u16 = 4;
 /// One for each mode, beside the one above where only one mode has a program.
@@ -22,12 +24,29 @@ const IFLA_XDP_MODE_PROG_ID: [u16; 3] = [5, 6, 7];
 /// The upper bits of an attribute's number are flags.
 const NLA_TYPE_MASK: u16 = 0x3fff;
 
-/// The number of the XDP program that an interface runs, in whatever mode.
+/// Where `rx_missed_errors` is in `rtnl_link_stats64`: the 16th number.
+const RX_MISSED_ERRORS: usize = 15 * 8;
+
+/// What an interface is like at a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LinkState {
+    pub(super) name: String,
+    /// The number of the XDP program that it runs, in whatever mode.
+    pub(super) program: Option<u32>,
+    /// Packets that the device had no room for, since it is there: `rx_missed_errors`.
+    ///
+    /// Not `rx_dropped`: the kernel also counts there what it dropped after the program had seen
+    /// it, and some drivers (virtio_net) what the program itself drops, which is every packet that
+    /// it counts.
+    pub(super) missed: u64,
+}
+
+/// Asks about an interface.
 ///
 /// # Errors
 ///
 /// `ENODEV` if there is no such interface.
-pub(super) fn program_id(interface: u32) -> io::Result<Option<u32>> {
+pub(super) fn link(interface: u32) -> io::Result<LinkState> {
     let mut socket = File::from(sys::route_socket()?);
     let mut request = Vec::with_capacity(HEADER + INTERFACE);
     request.extend(((HEADER + INTERFACE) as u32).to_ne_bytes());
@@ -44,7 +63,7 @@ pub(super) fn program_id(interface: u32) -> io::Result<Option<u32>> {
 }
 
 /// Reads the answer: a header, an `ifinfomsg`, attributes.
-fn parse(answer: &[u8]) -> io::Result<Option<u32>> {
+fn parse(answer: &[u8]) -> io::Result<LinkState> {
     let short = || io::Error::from(io::ErrorKind::UnexpectedEof);
     let (header, body) = answer.split_at_checked(HEADER).ok_or_else(short)?;
     if u16::from_ne_bytes([header[4], header[5]]) == NLMSG_ERROR {
@@ -52,15 +71,25 @@ fn parse(answer: &[u8]) -> io::Result<Option<u32>> {
         return Err(io::Error::from_raw_os_error(-i32::from_ne_bytes(*code)));
     }
     let attributes = body.get(INTERFACE..).ok_or_else(short)?;
-    let Some((_, xdp)) = Attributes(attributes).find(|(kind, _)| *kind == IFLA_XDP) else {
-        return Ok(None);
+    let attribute = |wanted| {
+        let found = Attributes(attributes).find(|(kind, _)| *kind == wanted);
+        found.map(|(_, value)| value)
     };
-    let id = Attributes(xdp).find_map(|(kind, value)| {
+    let name = attribute(IFLA_IFNAME).ok_or_else(short)?;
+    let name = name.strip_suffix(b"\0").unwrap_or(name);
+    let statistics = attribute(IFLA_STATS64).ok_or_else(short)?;
+    let missed = statistics.get(RX_MISSED_ERRORS..);
+    let missed = missed.and_then(<[u8]>::first_chunk).ok_or_else(short)?;
+    let program = Attributes(attribute(IFLA_XDP).unwrap_or(&[])).find_map(|(kind, value)| {
         let is_id = kind == IFLA_XDP_PROG_ID || IFLA_XDP_MODE_PROG_ID.contains(&kind);
         let id = u32::from_ne_bytes(*value.first_chunk()?);
         (is_id && id != 0).then_some(id)
     });
-    Ok(id)
+    Ok(LinkState {
+        name: String::from_utf8_lossy(name).into_owned(),
+        program,
+        missed: u64::from_ne_bytes(*missed),
+    })
 }
 
 /// Attributes one behind the other: length with header, number, value, padding to four bytes.
@@ -99,18 +128,46 @@ mod tests {
         bytes
     }
 
+    /// Each number of `rtnl_link_stats64` is its own place, from 1.
+    fn statistics() -> Vec<u8> {
+        let numbers = 1..=25u64;
+        attribute(23, &numbers.flat_map(u64::to_ne_bytes).collect::<Vec<_>>())
+    }
+
     #[test]
-    fn the_program_is_found_among_other_attributes() {
+    fn the_program_and_what_was_missed_are_found_among_other_attributes() {
         let xdp = [attribute(2, &[1]), attribute(4, &77u32.to_ne_bytes())].concat();
-        let rest = [attribute(3, b"name\0"), attribute(43 | 0x8000, &xdp)].concat();
-        let whole = answer(16, &[vec![0; INTERFACE], rest].concat());
-        assert_eq!(parse(&whole).expect("whole"), Some(77));
-        let none = answer(16, &[vec![0; INTERFACE], attribute(3, b"name\0")].concat());
-        assert_eq!(parse(&none).expect("whole"), None);
+        let start = [vec![0; INTERFACE], attribute(3, b"eth1\0"), statistics()].concat();
+        let rest = [start.clone(), attribute(43 | 0x8000, &xdp)].concat();
+        let whole = answer(16, &rest);
+        let expected = LinkState {
+            name: "eth1".into(),
+            program: Some(77),
+            missed: 16,
+        };
+        assert_eq!(parse(&whole).expect("whole"), expected);
+        let none = parse(&answer(16, &start)).expect("whole");
+        assert_eq!((none.program, none.missed), (None, 16));
         for length in 0..whole.len() {
-            // Cut short anywhere: an error or nothing, and no panic.
-            assert!(!matches!(parse(&whole[..length]), Ok(Some(id)) if id != 77));
+            // Cut short anywhere: an error or no program, and no panic.
+            match parse(&whole[..length]) {
+                Ok(state) => assert_eq!(state, none, "{length} bytes"),
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof),
+            }
         }
+    }
+
+    /// The answer as the kernel gives it, without any privilege: 1 is the loopback interface of
+    /// every network namespace.
+    #[test]
+    fn the_kernel_answers() {
+        let state = link(1).expect("an answer");
+        assert_eq!((state.name.as_str(), state.program), ("lo", None));
+        let missed = std::fs::read_to_string("/sys/class/net/lo/statistics/rx_missed_errors");
+        let missed = missed.expect("sysfs is mounted");
+        assert_eq!(state.missed.to_string(), missed.trim());
+        let error = link(u32::MAX >> 1).expect_err("no such interface");
+        assert_eq!(error.raw_os_error(), Some(libc::ENODEV));
     }
 
     #[test]
