@@ -272,6 +272,56 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// A folder for pins that is on another file system.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[error(
+        "{}: not on a BPF file system, and only there kernel tables can be pinned; name a folder on one, or make one with mount -t bpf bpf /sys/fs/bpf",
+        path.display()
+    )]
+    NotBpffs {
+        /// The folder.
+        path: PathBuf,
+    },
+
+    /// A name that a BPF file system does not take.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[error("{}: a name on a BPF file system has no dot; name another folder", path.display())]
+    PinName {
+        /// The folder.
+        path: PathBuf,
+    },
+
+    /// A folder of pins that a process has locked.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[error("{}: another telescope runs with these pins; stop it, or name another folder", path.display())]
+    PinsInUse {
+        /// The folder.
+        path: PathBuf,
+    },
+
+    /// Something in a folder of pins that Darknet never puts there.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[error("{}: holds {name}, which is not of a telescope; name a folder of its own", path.display())]
+    ForeignPin {
+        /// The folder.
+        path: PathBuf,
+        /// What is there.
+        name: String,
+    },
+
+    /// A pinned telescope that this version can't take over.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[error(
+        "{}: the telescope pinned there is of another version ({what}); end it with darknet detach --pins {}, or run the version that made it",
+        path.display(), path.display()
+    )]
+    OtherVersion {
+        /// The folder.
+        path: PathBuf,
+        /// What is different.
+        what: String,
+    },
+
     /// The system refused something.
     #[cfg(all(feature = "live", target_os = "linux"))]
     #[error("{doing}: {source}")]

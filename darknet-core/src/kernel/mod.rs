@@ -11,6 +11,12 @@ mod counters;
 mod netlink;
 /// The embedded program, and what goes wrong when it is loaded.
 mod object;
+/// What outlives the process.
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "no telescope is pinned yet, only ended")
+)]
+mod pins;
 /// What a process may do.
 mod privilege;
 /// The ring of header records.
@@ -33,6 +39,7 @@ use aya::{Ebpf, TestRun as _, TestRunOptions, programs::Xdp};
 
 pub use attach::{Attachment, Mode};
 pub use counters::BankFigures;
+pub use pins::{Ended, detach};
 pub use privilege::missing_capabilities;
 pub use records::Records;
 

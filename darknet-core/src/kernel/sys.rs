@@ -2,6 +2,8 @@
 
 /// Waiting until the programs that run have ended.
 mod grace;
+/// Links that are pinned, of which aya does not say all.
+mod link;
 
 use std::{
     ffi::CString,
@@ -14,6 +16,7 @@ use std::{
 use aya::maps::MapData;
 
 pub(super) use grace::wait_for_programs;
+pub(super) use link::{PinnedLink, pinned_link};
 
 /// The `bpf` system call. Says what the command returns: 0, or a descriptor.
 ///
