@@ -4,6 +4,8 @@
 #[cfg(target_os = "linux")]
 mod configuring;
 #[cfg(target_os = "linux")]
+mod detach;
+#[cfg(target_os = "linux")]
 mod doctor;
 mod options;
 mod progress;
@@ -29,6 +31,8 @@ enum Command {
     Doctor(doctor::Arguments),
     #[cfg(target_os = "linux")]
     Status(status::Arguments),
+    #[cfg(target_os = "linux")]
+    Detach(detach::Arguments),
 }
 
 /// Wrong usage; failures are 1.
@@ -47,6 +51,8 @@ fn main() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(&arguments),
         #[cfg(target_os = "linux")]
         Command::Status(arguments) => status::run(arguments),
+        #[cfg(target_os = "linux")]
+        Command::Detach(arguments) => detach::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error}");
