@@ -77,16 +77,24 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Opens pins that this process has just let go of: a child that another test starts holds what
-/// its parent has open, until it is the other program.
-fn reopened(folder: &Path) -> Pins {
+/// What comes of it once the lock is free that this process has just let go of: a child that
+/// another test starts holds what its parent has open, until it is the other program.
+fn once_free<T>(attempt: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
     for _ in 0..100 {
-        match Pins::open(folder) {
+        match attempt() {
             Err(Error::PinsInUse { .. }) => thread::sleep(Duration::from_millis(10)),
-            result => return result.expect("free again"),
+            result => return result,
         }
     }
-    panic!("{} stays locked", folder.display());
+    attempt()
+}
+
+fn open(folder: &Path) -> Result<Pins, Error> {
+    once_free(|| Pins::open(folder))
+}
+
+fn detach(folder: &Path) -> Result<Option<Ended>, Error> {
+    once_free(|| super::detach(folder))
 }
 
 #[test]
@@ -94,13 +102,13 @@ fn maps_are_found_again_and_have_to_be_of_the_same_shape() {
     alone("maps_are_found_again", |bpffs| {
         let folder = bpffs.join("some/where");
         let maps = maps(&mut object());
-        let pins = Pins::open(&folder).expect("made, with what it is in");
+        let pins = open(&folder).expect("made, with what it is in");
         assert_eq!(pins.generations().expect("read"), [0; 0]);
         for generation in [10, 9] {
             pin(&pins, generation, &maps);
         }
         drop(pins);
-        let pins = reopened(&folder);
+        let pins = open(&folder).expect("opened again");
         assert_eq!(pins.generations().expect("read"), [9, 10]);
         assert_eq!(names(&folder.join("9")), ["NETWORKS", "STATE", "TALLY"]);
 
@@ -173,8 +181,11 @@ fn maps_are_found_again_and_have_to_be_of_the_same_shape() {
         let mounted = bpffs.join("mounted");
         fs::create_dir(&mounted).expect("made");
         run("mount --bind /sys/fs/bpf/mounted /sys/fs/bpf/mounted");
-        pin(&Pins::open(&mounted).expect("opened"), 1, &maps);
-        reopened(&mounted).clear().expect("cleared");
+        pin(&open(&mounted).expect("opened"), 1, &maps);
+        open(&mounted)
+            .expect("opened again")
+            .clear()
+            .expect("cleared");
         assert_eq!(names(&mounted), [""; 0]);
         assert_eq!(detach(&mounted).expect("looked"), None);
     });
@@ -185,7 +196,7 @@ fn a_generation_is_whole_or_absent() {
     alone("a_generation_is_whole_or_absent", |bpffs| {
         let folder = bpffs.join("one");
         let maps = maps(&mut object());
-        let pins = Pins::open(&folder).expect("made");
+        let pins = open(&folder).expect("made");
         let twice = maps.iter().map(|(_, map)| ("TWICE", map));
         let error = pins.pin_maps(1, twice).expect_err("the name is taken");
         assert!(
@@ -208,12 +219,12 @@ fn a_generation_is_whole_or_absent() {
             .expect("pinned");
         assert_eq!(pins.generations().expect("read"), [1]);
         drop(pins);
-        let pins = reopened(&folder);
+        let pins = open(&folder).expect("opened again");
         assert_eq!(names(&folder), ["1"]);
         pins.remove(1).expect("removed");
         fs::create_dir(folder.join("unfinished")).expect("made");
         drop(pins);
-        drop(reopened(&folder));
+        drop(open(&folder).expect("opened again"));
         fs::create_dir(folder.join("unfinished")).expect("made");
         assert_eq!(detach(&folder).expect("looked"), None);
         assert_eq!(names(&folder), [""; 0]);
@@ -229,7 +240,7 @@ fn what_is_not_ours_is_named_and_left_alone() {
             fs::create_dir_all(folder.join("1")).expect("made");
             fs::create_dir(folder.join(name)).expect("made");
             for error in [
-                Pins::open(&folder).expect_err(name),
+                open(&folder).expect_err(name),
                 detach(&folder).expect_err(name),
             ] {
                 let expected = format!("{}: holds {name}, which", folder.display());
@@ -243,7 +254,7 @@ fn what_is_not_ours_is_named_and_left_alone() {
         let folder = bpffs.join("files");
         fs::create_dir(&folder).expect("made");
         map.pin(folder.join("7")).expect("pinned");
-        let error = Pins::open(&folder).expect_err("a map is no generation");
+        let error = open(&folder).expect_err("a map is no generation");
         assert!(error.to_string().contains("holds 7, which"), "{error}");
         fs::rename(folder.join("7"), folder.join("link")).expect("renamed");
         let error = detach(&folder).expect_err("a link alone is of another program");
@@ -260,7 +271,7 @@ fn a_link_outlives_its_program_is_moved_and_taken_off_at_once() {
     alone("a_link_outlives_its_program", |bpffs| {
         let folder = bpffs.join("one");
         let mut first = object();
-        let pins = Pins::open(&folder).expect("made");
+        let pins = open(&folder).expect("made");
         assert!(pins.link().expect("looked").is_none());
         let link = attached(&mut first);
         let first_program = program_id(&mut first);
@@ -286,7 +297,6 @@ fn a_link_outlives_its_program_is_moved_and_taken_off_at_once() {
         assert_eq!(on_watched(), Some(second_program));
         drop((found, pins));
 
-        drop(reopened(&folder));
         let ended = detach(&folder).expect("detached");
         let interface = Some("watched0".into());
         assert_eq!(ended, Some(Ended { interface }));
@@ -300,7 +310,7 @@ fn an_interface_that_disappears_leaves_a_link_to_nothing() {
     alone("an_interface_that_disappears", |bpffs| {
         let folder = bpffs.join("one");
         let mut loaded = object();
-        let pins = Pins::open(&folder).expect("made");
+        let pins = open(&folder).expect("made");
         let link = attached(&mut loaded);
         pin(&pins, 1, &maps(&mut loaded));
         pins.pin_link(link).expect("pinned");
@@ -319,12 +329,11 @@ fn a_telescope_in_another_namespace_is_ended_and_its_interface_not_guessed() {
     alone("a_telescope_in_another_namespace", |bpffs| {
         let folder = bpffs.join("one");
         let mut loaded = object();
-        let pins = Pins::open(&folder).expect("made");
+        let pins = open(&folder).expect("made");
         let link = attached(&mut loaded);
         pin(&pins, 1, &maps(&mut loaded));
         let index = pins.pin_link(link).expect("pinned").interface;
         drop((pins, loaded));
-        drop(reopened(&folder));
         let elsewhere = thread::scope(|scope| {
             let thread = scope.spawn(|| {
                 unshare(CloneFlags::CLONE_NEWNET).expect("CAP_SYS_ADMIN");
@@ -381,7 +390,7 @@ fn killed_is_unlocked_and_still_counting() {
         let program = program.parse().expect("a number");
         for error in [
             Pins::open(&folder).expect_err("locked"),
-            detach(&folder).expect_err("locked"),
+            super::detach(&folder).expect_err("locked"),
         ] {
             let expected = "another telescope runs with these pins";
             assert!(error.to_string().contains(expected), "{error}");
@@ -389,7 +398,7 @@ fn killed_is_unlocked_and_still_counting() {
         assert_eq!(on_watched(), Some(program));
 
         drop(child);
-        let pins = reopened(&folder);
+        let pins = open(&folder).expect("opened again");
         assert_eq!(pins.generations().expect("read"), [1]);
         let link = pins.link().expect("looked").expect("it is there");
         assert_eq!(link.program, program);
