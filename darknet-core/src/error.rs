@@ -309,6 +309,21 @@ pub enum Error {
         name: String,
     },
 
+    /// A telescope that was asked to reload, and has no file to read.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[error("there is no configuration file to reload; start the telescope with --config FILE")]
+    NoConfig,
+
+    /// A pinned telescope that watches another interface.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[error(
+        "{name}: the pinned telescope is not on it; name its interface, or end it with darknet detach"
+    )]
+    PinnedElsewhere {
+        /// The interface that was asked for.
+        name: String,
+    },
+
     /// A pinned telescope that this version can't take over.
     #[cfg(all(feature = "live", target_os = "linux"))]
     #[error(

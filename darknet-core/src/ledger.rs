@@ -71,6 +71,16 @@ impl Ledger {
         self.cells[cell as usize] += packets;
     }
 
+    /// Of what was handed over, `observed` was observed, and the rest by somebody who has told
+    /// nobody.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    pub(crate) fn abandon(&mut self, observed: u64) {
+        let delivered = &mut self.cells[Cell::Delivered as usize];
+        let abandoned = delivered.saturating_sub(observed);
+        *delivered -= abandoned;
+        self.cells[Cell::Abandoned as usize] += abandoned;
+    }
+
     /// Adds another window's.
     pub fn merge(&mut self, other: &Self) {
         let Self {

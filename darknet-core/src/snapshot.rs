@@ -28,6 +28,12 @@ pub struct Snapshot {
     pub start: Option<Timestamp>,
     /// Where the last window ends, not part of it; `None` when nothing was seen.
     pub end: Option<Timestamp>,
+    /// Live: the first and the last of the kernel's turns that are in it. Each turn is in one
+    /// document; one that holds a turn that was printed before replaces that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<(u64, u64)>,
+    /// What does not add up: empty, unless there is a bug in Darknet.
+    pub faults: Vec<String>,
     /// Whether a part of what was given could not be read, so that packets may be missing.
     pub incomplete: bool,
     /// What was watched.
@@ -45,6 +51,9 @@ pub struct Snapshot {
     pub icmp: Vec<IcmpRow>,
     /// Packets and bytes by source network.
     pub networks: Option<Vec<NetworkRow>>,
+    /// Packets and bytes by class, port and source network, where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port_networks: Option<Vec<PortNetworkRow>>,
     /// Packets by source.
     pub sources: Option<Vec<SourceRow>>,
     /// Packets and hosts with each tool's mark.
@@ -126,6 +135,21 @@ pub struct NetworkRow {
     pub bytes: u64,
 }
 
+/// A row of `port_networks`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PortNetworkRow {
+    /// The class.
+    pub class: TableName,
+    /// The port.
+    pub port: u16,
+    /// The source network.
+    pub network: IpNet,
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
 /// A row of `sources`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct SourceRow {
@@ -154,6 +178,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) icmp: &'a Icmp,
     /// `None` after an overflow.
     pub(crate) networks: Option<Vec<(IpNet, Counts)>>,
+    /// `None` where they were not told apart, and after an overflow.
+    pub(crate) port_networks: Option<Vec<PortNetworkRow>>,
     /// `None` where no packets are delivered.
     pub(crate) sources: Option<&'a Sources>,
 }
@@ -165,6 +191,7 @@ impl Snapshot {
             ports,
             icmp,
             networks,
+            port_networks,
             sources,
         } = parts;
         let hosts = sources.and_then(Sources::hosts);
@@ -172,6 +199,8 @@ impl Snapshot {
             schema: "darknet.snapshot/1",
             start: window.edges.map(|(start, _)| start),
             end: window.edges.map(|(_, end)| end),
+            epochs: window.epochs,
+            faults: window.faults.clone(),
             incomplete: !window.complete,
             dark: DarkSpace {
                 prefixes: dark.prefixes().to_vec(),
@@ -192,6 +221,11 @@ impl Snapshot {
                     bytes: counts.bytes,
                 });
                 highest(rows, top, |row| (Reverse(row.packets), row.network))
+            }),
+            port_networks: port_networks.map(|rows| {
+                highest(rows, top, |row| {
+                    (Reverse(row.packets), row.class, row.port, row.network)
+                })
             }),
             sources: sources.and_then(Sources::iter).map(|sources| {
                 let rows = sources.map(|(source, counts)| SourceRow {

@@ -14,10 +14,15 @@ pub struct Window<A> {
     /// The half-open interval from the start of the first window to the end of the last; `None`
     /// when nothing was seen.
     pub edges: Option<(Timestamp, Timestamp)>,
+    /// Live: the first and the last of the kernel's turns that are in it. Each turn is in one
+    /// window; a window that holds a turn that was told of before replaces that.
+    pub epochs: Option<(u64, u64)>,
     /// Where every packet ended.
     pub ledger: Ledger,
     /// Whether the source could read everything that it was given, up to when this was closed.
     pub complete: bool,
+    /// What does not add up; empty unless there is a bug in Darknet.
+    pub faults: Vec<String>,
     /// What was counted.
     pub aggregate: A,
 }
@@ -39,6 +44,7 @@ impl Window<Figures> {
             networks: sources
                 .networks()
                 .map(|networks| networks.into_iter().collect()),
+            port_networks: None,
             sources: Some(sources),
         };
         Snapshot::new(self, parts, dark, top)

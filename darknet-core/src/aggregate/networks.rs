@@ -1,5 +1,5 @@
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     net::{Ipv4Addr, Ipv6Addr},
 };
 
@@ -8,14 +8,20 @@ use foldhash::fast::RandomState;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::Counts;
+use crate::snapshot::{PortNetworkRow, TableName};
+
+/// Keys that are kept at most: the kernel's table is smaller, but windows add up.
+const AT_MOST: usize = 1 << 22;
 
 /// Packets and bytes by source network, IPv4 /24 and IPv6 /48; where that was asked for, by class
 /// and port too.
 ///
-/// Exact but for [`overflow`](Self::overflow). Some 40 bytes for each network.
+/// Exact but for [`overflow`](Self::overflow). Some 40 bytes for each network, 4,194,304 of them at
+/// most: some 200 MB.
 #[derive(Clone, Debug, Default)]
 pub struct Networks {
     counts: HashMap<NetworkKey, Counts, RandomState>,
+    by_port: bool,
     overflow: Counts,
 }
 
@@ -48,6 +54,25 @@ impl Networks {
         })
     }
 
+    /// Says that classes and ports are told apart.
+    pub(crate) fn by_port(self, by_port: bool) -> Self {
+        Self { by_port, ..self }
+    }
+
+    /// The rows of a snapshot; `None` where they are not told apart or not complete.
+    pub(crate) fn port_rows(&self) -> Option<Vec<PortNetworkRow>> {
+        let rows = self
+            .ports()
+            .map(|(table, port, network, counts)| PortNetworkRow {
+                class: TableName(table),
+                port,
+                network,
+                packets: counts.packets,
+                bytes: counts.bytes,
+            });
+        (self.by_port && self.is_complete()).then(|| rows.collect())
+    }
+
     /// All networks, and the overflow.
     pub fn total(&self) -> Counts {
         let mut total = self.overflow;
@@ -59,15 +84,22 @@ impl Networks {
 
     /// Adds what another has counted.
     pub fn merge(&mut self, other: &Self) {
-        let Self { counts, overflow } = self;
         for (key, theirs) in &other.counts {
-            *counts.entry(*key).or_default() += *theirs;
+            self.add(*key, *theirs);
         }
-        *overflow += other.overflow;
+        self.by_port |= other.by_port;
+        self.overflow += other.overflow;
     }
 
     pub(crate) fn add(&mut self, key: NetworkKey, counts: Counts) {
-        *self.counts.entry(key).or_default() += counts;
+        let there = self.counts.len();
+        match self.counts.entry(key) {
+            Entry::Occupied(mut sum) => *sum.get_mut() += counts,
+            Entry::Vacant(place) if there < AT_MOST => {
+                place.insert(counts);
+            }
+            Entry::Vacant(_) => self.overflow += counts,
+        }
     }
 
     pub(crate) fn add_overflow(&mut self, counts: Counts) {

@@ -1,7 +1,4 @@
-use std::{
-    fmt, io,
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
-};
+use std::{fmt, io, os::fd::AsFd as _};
 
 use aya::{
     Ebpf,
@@ -11,7 +8,8 @@ use aya::{
 use super::{
     netlink::{self, LinkState},
     object::{FRAGMENTS, PLAIN, program_refused, system_error},
-    privilege, sys,
+    privilege,
+    sys::{self, Ends, Link},
 };
 use crate::Error;
 
@@ -82,7 +80,7 @@ const LADDER: [(&str, Mode); 4] = [
 pub(super) fn attach(
     loaded: &mut Ebpf,
     name: &str,
-) -> Result<(Attachment, &'static str, OwnedFd), Error> {
+) -> Result<(Attachment, &'static str, Link), Error> {
     let index = index(name)?;
     free(name, index)?;
     let mut fallback = None;
@@ -94,7 +92,7 @@ pub(super) fn attach(
             Mode::Generic => 1 << 1,
         };
         let result = ready(program).and_then(|()| {
-            let link = sys::create_link(program.fd()?.as_fd(), index, flags);
+            let link = Link::create(program.fd()?.as_fd(), index, flags);
             link.map_err(ProgramError::IOError)
         });
         match result {
@@ -129,30 +127,46 @@ pub(super) fn attach(
     })
 }
 
-/// Puts a program in the place of another that a link has. Says which number it has.
-pub(super) fn replace(
-    loaded: &mut Ebpf,
-    name: &'static str,
-    link: BorrowedFd<'_>,
-) -> Result<u32, Error> {
-    let program = program(loaded, name)?;
-    ready(program).map_err(program_refused)?;
-    let fd = program.fd().map_err(program_refused)?;
-    sys::update_link(link, fd.as_fd()).map_err(|source| Error::System {
-        doing: "putting the new kernel program in the place of the old one".into(),
+/// What a link is between.
+pub(super) fn ends(link: &Link) -> Result<Ends, Error> {
+    link.ends().map_err(|source| Error::System {
+        doing: "asking about a pinned link".into(),
         source,
-    })?;
-    number(program)
+    })
+}
+
+/// The attachment of a program that has a link already, left by another process, and the program's
+/// name.
+pub(super) fn find(name: &str, ends: Ends) -> Result<(Attachment, &'static str), Error> {
+    let index = index(name)?;
+    let state = state(name, index)?;
+    // The number alone could be that of another interface in another namespace.
+    if ends.interface != Some(index) || state.program != Some(ends.program) {
+        return Err(Error::PinnedElsewhere { name: name.into() });
+    }
+    let plain = program_name(ends.program) == PLAIN;
+    let attachment = Attachment {
+        interface: name.into(),
+        index,
+        mode: match state.is_generic {
+            true => Mode::Generic,
+            false => Mode::Driver,
+        },
+        fragments: !plain,
+        fallback: None,
+        program: ends.program,
+    };
+    Ok((attachment, if plain { PLAIN } else { FRAGMENTS }))
 }
 
 /// The number of an interface.
-pub(super) fn index(name: &str) -> Result<u32, Error> {
+fn index(name: &str) -> Result<u32, Error> {
     let unknown = || Error::UnknownInterface { name: name.into() };
     sys::interface_index(name).ok_or_else(unknown)
 }
 
 /// The number of a loaded program.
-fn number(program: &Xdp) -> Result<u32, Error> {
+pub(super) fn number(program: &Xdp) -> Result<u32, Error> {
     Ok(program.info().map_err(program_refused)?.id())
 }
 

@@ -16,7 +16,7 @@ use darknet_ebpf::{
 
 use super::sys::{self, Table, Words};
 use crate::{
-    Error, Ledger,
+    Error, Ledger, Nanoseconds,
     aggregate::{Counts, Icmp, Networks, Ports, Totals},
 };
 
@@ -26,6 +26,8 @@ use crate::{
 pub struct BankFigures {
     /// The number of the turn: 0, 1, 2, … Of several together, the last one.
     pub epoch: u64,
+    /// Of several turns together, the first one.
+    pub first_epoch: u64,
     /// Where every packet ended. `observed` is 0: that is for workers to say.
     pub ledger: Ledger,
     /// Classes and tools.
@@ -51,11 +53,8 @@ pub(super) struct Counters {
     wide: Table,
 }
 
-/// The tables by name: what a program counts in, and what is pinned.
-pub(super) const TABLES: [&str; 5] = ["STATE", "PARTS", "ROWS", "NETWORKS", "WIDE"];
-
 impl Counters {
-    /// The tables of a program; `table` finds each by its name in [`TABLES`].
+    /// The tables of a program; `table` finds each by its name.
     pub(super) fn new(
         mut table: impl FnMut(&'static str) -> Result<MapData, Error>,
     ) -> Result<Self, Error> {
@@ -98,6 +97,24 @@ impl Counters {
         }
     }
 
+    /// The number of the layout of all tables.
+    pub(super) fn layout(&self) -> u64 {
+        self.state(offset_of!(State, layout))
+            .load(Ordering::Relaxed)
+    }
+
+    /// Where the window began that holds what has not been handed over.
+    pub(super) fn begun(&self) -> Nanoseconds {
+        let begun = self.state(offset_of!(State, begun)).load(Ordering::Relaxed);
+        begun.cast_signed()
+    }
+
+    /// Says where the window begins that holds what has not been handed over.
+    pub(super) fn set_begun(&self, begun: Nanoseconds) {
+        self.state(offset_of!(State, begun))
+            .store(begun.cast_unsigned(), Ordering::Release);
+    }
+
     /// Lets the program count in the other bank, and reads what it has counted in this one, which
     /// stays until [`handed_over`](Self::handed_over).
     ///
@@ -132,9 +149,11 @@ impl Counters {
         Ok(figures)
     }
 
-    /// Says that every turn before the current one is in good hands, and cleans the other bank.
-    pub(super) fn handed_over(&mut self) -> Result<(), Error> {
+    /// Says that every turn before the current one is in good hands, and where the window of the
+    /// current one began; cleans the other bank.
+    pub(super) fn handed_over(&mut self, begun: Nanoseconds) -> Result<(), Error> {
         let epoch = self.epoch();
+        self.set_begun(begun);
         self.state(offset_of!(State, handed_over))
             .store(epoch, Ordering::Release);
         let quiet = bank(epoch.wrapping_add(1));
@@ -155,6 +174,7 @@ impl Counters {
     fn read(&self, epoch: u64) -> Result<BankFigures, Error> {
         let mut figures = BankFigures {
             epoch,
+            first_epoch: epoch,
             ..BankFigures::default()
         };
         let bank = bank(epoch);
@@ -230,6 +250,7 @@ impl BankFigures {
         use crate::aggregate::Aggregate as _;
         let Self {
             epoch,
+            first_epoch,
             ledger,
             totals,
             ports,
@@ -239,6 +260,7 @@ impl BankFigures {
         } = self;
         let mut other = other.clone();
         *epoch = (*epoch).max(other.epoch);
+        *first_epoch = (*first_epoch).min(other.first_epoch);
         ledger.merge(&other.ledger);
         totals.merge(&mut other.totals);
         ports.merge(&mut other.ports);
@@ -276,6 +298,7 @@ impl BankFigures {
         };
         let Self {
             epoch: _,
+            first_epoch: _,
             ledger,
             totals,
             ports: _,

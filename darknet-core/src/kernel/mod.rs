@@ -12,13 +12,11 @@ mod netlink;
 /// The embedded program, and what goes wrong when it is loaded.
 mod object;
 /// What outlives the process.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "no telescope is pinned yet, only ended")
-)]
 mod pins;
 /// What a process may do.
 mod privilege;
+/// A loaded program with its tables, or what is left of one.
+mod program;
 /// The ring of header records.
 mod records;
 /// The leaf that calls the kernel.
@@ -30,12 +28,9 @@ mod sys;
 #[cfg(test)]
 mod testing;
 
-use std::{
-    os::fd::{AsFd as _, OwnedFd},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
-use aya::{Ebpf, TestRun as _, TestRunOptions, programs::Xdp};
+use aya::{TestRun as _, TestRunOptions, programs::Xdp};
 
 pub use attach::{Attachment, Mode};
 pub use counters::BankFigures;
@@ -43,8 +38,8 @@ pub use pins::{Ended, detach};
 pub use privilege::missing_capabilities;
 pub use records::Records;
 
-use self::counters::Counters;
-use crate::{Dark, Error, Filter, Sample};
+use self::{counters::Counters, pins::Pins, program::Program, sys::Link};
+use crate::{Dark, Error, Filter, Nanoseconds, Sample};
 
 /// What the kernel program is told before it is loaded.
 #[derive(Clone, Debug)]
@@ -69,6 +64,10 @@ pub struct Settings {
     /// is for source networks, 32 bytes each. Default: 64 MiB, or what leaves 34 MiB for networks
     /// where there are many processors (7.1 MiB each).
     pub memory: Option<usize>,
+    /// A folder in a BPF file system, made if there is none: the program and its tables are pinned
+    /// there, stay when the process ends, however it does, and are taken over by the next one.
+    /// Default: none.
+    pub pins: Option<PathBuf>,
     /// Rounds that the program idles between reading where to count and counting: for tests.
     #[doc(hidden)]
     pub idle: u32,
@@ -84,6 +83,7 @@ impl Default for Settings {
             record_bytes: 16 << 20,
             networks_by_port: false,
             memory: None,
+            pins: None,
             idle: 0,
         }
     }
@@ -146,43 +146,36 @@ pub struct Identity {
 pub struct Kernel {
     program: Program,
     attached: Option<Attached>,
-}
-
-/// A loaded program, and what it counts in.
-#[derive(Debug)]
-struct Program {
-    loaded: Ebpf,
-    counters: Counters,
-    records: Option<Records>,
+    pinned: Option<Pinned>,
 }
 
 #[derive(Debug)]
 struct Attached {
     attachment: Attachment,
     program: &'static str,
-    link: OwnedFd,
+    link: Link,
 }
 
-impl Program {
-    /// Loads a program that begins with a turn.
-    fn load(settings: &Settings, epoch: u64) -> Result<Self, Error> {
-        let processors = object::processors()?;
-        let mut loaded = object::load(settings, processors)?;
-        let program = attach::program(&mut loaded, object::FRAGMENTS)?;
-        // An old kernel may refuse this one and take the other, which attaching falls back to.
-        if attach::ready(program).is_err() {
-            let plain = attach::program(&mut loaded, object::PLAIN)?;
-            attach::ready(plain).map_err(object::program_refused)?;
-        }
-        let records = Records::new(loaded.take_map("RECORDS"))?;
-        let counters = Counters::new(|name| object::take(&mut loaded, name))?;
-        counters.begin(epoch);
-        Ok(Self {
-            records: settings.records.then_some(records),
-            counters,
-            loaded,
-        })
-    }
+/// What is pinned: the tables of the program, and those of programs before it that have not been
+/// handed over.
+#[derive(Debug)]
+struct Pinned {
+    pins: Pins,
+    generation: u64,
+    former: Vec<u64>,
+    left: Vec<(Counters, Option<Records>)>,
+}
+
+/// What a telescope before this one has counted and nobody has been handed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Inheritance {
+    /// Its counts.
+    pub figures: BankFigures,
+    /// Where the window began that they belong to.
+    pub begun: Nanoseconds,
+    /// Its records. Some may be missing: the process that took them has not told of them.
+    pub records: Vec<Records>,
 }
 
 impl Kernel {
@@ -191,21 +184,43 @@ impl Kernel {
     /// # Errors
     ///
     /// Too little memory for the tables, a missing capability (by name), or a kernel that refuses
-    /// the program (with the verifier's words in the error's `log`).
+    /// the program (with the verifier's words in the error's `log`); a folder of pins that is not
+    /// on a BPF file system, or in use, or of another version.
     pub fn load(settings: &Settings) -> Result<Self, Error> {
+        let Some(folder) = &settings.pins else {
+            return Ok(Self {
+                program: Program::load(settings, 0, None)?,
+                attached: None,
+                pinned: None,
+            });
+        };
+        let pins = Pins::open(folder)?;
+        let former = pins.generations()?;
+        let left = former.iter().map(|&number| program::left(&pins, number));
+        let left: Vec<_> = left.collect::<Result<_, _>>()?;
+        let epoch = left.iter().map(|(counters, _)| counters.epoch() + 1).max();
+        let generation = former.last().map_or(1, |last| last + 1);
+        let program = Program::load(settings, epoch.unwrap_or(0), Some((&pins, generation)))?;
         Ok(Self {
-            program: Program::load(settings, 0)?,
+            program,
             attached: None,
+            pinned: Some(Pinned {
+                pins,
+                generation,
+                former,
+                left,
+            }),
         })
     }
 
     /// Attaches the program to an interface of this thread's network namespace: in driver mode, or
-    /// where the driver refuses in generic mode.
+    /// where the driver refuses in generic mode. Where another telescope has left a program on it
+    /// in the folder of pins, the new one takes its place, and no packet sees none or both.
     ///
     /// # Errors
     ///
     /// An interface that there isn't, that has another XDP program (its name and number), or that
-    /// takes the program in neither mode; a second interface.
+    /// takes the program in neither mode; a second interface; pins of another interface.
     pub fn attach(&mut self, interface: &str) -> Result<&Attachment, Error> {
         if let Some(attached) = &self.attached {
             return Err(Error::Setting {
@@ -214,31 +229,87 @@ impl Kernel {
                 rule: "one for each kernel program",
             });
         }
-        let (attachment, program, link) = attach::attach(&mut self.program.loaded, interface)?;
-        let attached = self.attached.insert(Attached {
-            attachment,
-            program,
-            link,
-        });
-        Ok(&attached.attachment)
+        let pinned = self.pinned.as_ref();
+        let link = pinned.map_or(Ok(None), |pinned| pinned.pins.link())?;
+        let ends = link.as_ref().map(|link| attach::ends(link)).transpose()?;
+        let attached = match (link, ends) {
+            (Some(link), Some(ends)) if ends.interface.is_some() => {
+                let (mut attachment, program) = attach::find(interface, ends)?;
+                attachment.program = self.program.replace(program, &link)?;
+                counters::wait_for_programs()?;
+                Attached {
+                    attachment,
+                    program,
+                    link,
+                }
+            }
+            (gone, _) => {
+                let (attachment, program, link) = self.program.attach(interface)?;
+                if let Some(Pinned { pins, .. }) = pinned {
+                    if gone.is_some() {
+                        pins.remove_link()?;
+                    }
+                    pins.pin_link(&link)?;
+                }
+                Attached {
+                    attachment,
+                    program,
+                    link,
+                }
+            }
+        };
+        Ok(&self.attached.insert(attached).attachment)
+    }
+
+    /// What a telescope that had left its tables pinned has counted and not handed over; once,
+    /// after [`attach`](Self::attach) has taken its place.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    pub fn inheritance(&mut self) -> Result<Option<Inheritance>, Error> {
+        let Some(Pinned { left, .. }) = &mut self.pinned else {
+            return Ok(None);
+        };
+        let mut all: Option<Inheritance> = None;
+        for (counters, records) in left.drain(..) {
+            let figures = counters.remains()?;
+            let begun = counters.begun();
+            let all = match &mut all {
+                Some(all) => {
+                    all.figures.merge(&figures);
+                    all
+                }
+                None => all.insert(Inheritance {
+                    figures,
+                    begun,
+                    records: Vec::new(),
+                }),
+            };
+            all.records.extend(records);
+        }
+        Ok(all)
     }
 
     /// Lets a program with other settings count instead of this one: each packet is seen by one of
-    /// the two. Returns what the old one has counted since the last cut; that is not handed over
-    /// to anybody else.
+    /// the two. Returns what the old one has counted since the last cut. Where that is to be pinned
+    /// is not changed by it.
     ///
     /// # Errors
     ///
     /// As [`load`](Self::load); the old program counts on.
     pub fn replace(&mut self, settings: &Settings) -> Result<BankFigures, Error> {
-        let mut next = Program::load(settings, self.program.counters.epoch().wrapping_add(1))?;
-        if let Some(Attached {
-            attachment,
-            program,
-            link,
-        }) = &mut self.attached
-        {
-            attachment.program = attach::replace(&mut next.loaded, program, link.as_fd())?;
+        let epoch = self.program.counters.epoch().wrapping_add(1);
+        let pins = self.pinned.as_ref();
+        let pins = pins.map(|pinned| (&pinned.pins, pinned.generation + 1));
+        let mut next = Program::load(settings, epoch, pins)?;
+        next.counters.set_begun(self.program.counters.begun());
+        if let Some(attached) = &mut self.attached {
+            attached.attachment.program = next.replace(attached.program, &attached.link)?;
+        }
+        if let Some(pinned) = &mut self.pinned {
+            pinned.former.push(pinned.generation);
+            pinned.generation += 1;
         }
         let former = std::mem::replace(&mut self.program, next);
         counters::wait_for_programs()?;
@@ -273,10 +344,17 @@ impl Kernel {
         self.attachment().map_or(Ok(0), attach::missed)
     }
 
-    /// Detaches the program. It stays loaded, with what it has counted. An interface that has
-    /// disappeared is no error.
-    pub fn detach(&mut self) {
+    /// Detaches the program, and unpins what is pinned. The program stays loaded, with what it has
+    /// counted. An interface that has disappeared is no error.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said of the pins.
+    pub fn detach(&mut self) -> Result<(), Error> {
         self.attached = None;
+        self.pinned
+            .take()
+            .map_or(Ok(()), |pinned| pinned.pins.clear())
     }
 
     /// Takes what was counted since the last time, while the program goes on counting.
@@ -288,9 +366,36 @@ impl Kernel {
     ///
     /// What the kernel said.
     pub fn flip_and_drain(&mut self) -> Result<BankFigures, Error> {
-        let figures = self.program.counters.cut()?;
-        self.program.counters.handed_over()?;
+        let figures = self.cut()?;
+        self.handed_over(self.program.counters.begun())?;
         Ok(figures)
+    }
+
+    /// As [`flip_and_drain`](Self::flip_and_drain), but what was taken stays in the kernel's
+    /// tables, and goes to whoever takes over if this process is killed before
+    /// [`handed_over`](Self::handed_over) is called. Until then, nothing may be cut.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    pub fn cut(&mut self) -> Result<BankFigures, Error> {
+        self.program.counters.cut()
+    }
+
+    /// Says that what was cut, inherited or replaced is in good hands. What comes next belongs to
+    /// a window that began at `begun`.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    pub fn handed_over(&mut self, begun: Nanoseconds) -> Result<(), Error> {
+        self.program.counters.handed_over(begun)?;
+        if let Some(pinned) = &mut self.pinned {
+            for generation in pinned.former.drain(..) {
+                pinned.pins.remove(generation)?;
+            }
+        }
+        Ok(())
     }
 
     /// What was counted since the last time, so far. Read in the middle of traffic, the figures
@@ -357,17 +462,14 @@ impl Kernel {
         })
     }
 
+    /// Bytes that the kernel has set aside for the tables, as it says itself.
+    pub fn memory(&self) -> u64 {
+        self.program.memory
+    }
+
     /// The program that is attached, or would be tried first.
     fn xdp(&self) -> Result<&Xdp, Error> {
-        let attached = self.attached.as_ref().map(|attached| attached.program);
-        let names = [attached.unwrap_or(object::FRAGMENTS), object::PLAIN];
-        let programs = names
-            .iter()
-            .filter_map(|name| self.program.loaded.program(name));
-        let mut programs = programs.filter_map(|program| <&Xdp>::try_from(program).ok());
-        let loaded = programs.find(|program| program.fd().is_ok());
-        loaded.ok_or_else(|| Error::KernelObject {
-            what: "none of its programs is loaded".into(),
-        })
+        let attached = self.attached.as_ref();
+        self.program.xdp(attached.map(|attached| attached.program))
     }
 }

@@ -18,6 +18,7 @@ const INTERFACE: usize = 16;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_STATS64: u16 = 23;
 const IFLA_XDP: u16 = 43;
+const IFLA_XDP_ATTACHED: u16 = 2;
 const IFLA_XDP_PROG_ID: u16 = 4;
 /// One for each mode, beside the one above where only one mode has a program.
 const IFLA_XDP_MODE_PROG_ID: [u16; 3] = [5, 6, 7];
@@ -33,6 +34,8 @@ pub(super) struct LinkState {
     pub(super) name: String,
     /// The number of the XDP program that it runs, in whatever mode.
     pub(super) program: Option<u32>,
+    /// Whether that is in generic mode only.
+    pub(super) is_generic: bool,
     /// Packets that the device had no room for, since it is there: `rx_missed_errors`.
     ///
     /// Not `rx_dropped`: the kernel also counts there what it dropped after the program had seen
@@ -80,7 +83,10 @@ fn parse(answer: &[u8]) -> io::Result<LinkState> {
     let statistics = attribute(IFLA_STATS64).ok_or_else(short)?;
     let missed = statistics.get(RX_MISSED_ERRORS..);
     let missed = missed.and_then(<[u8]>::first_chunk).ok_or_else(short)?;
-    let program = Attributes(attribute(IFLA_XDP).unwrap_or(&[])).find_map(|(kind, value)| {
+    let xdp = attribute(IFLA_XDP).unwrap_or(&[]);
+    // `XDP_ATTACHED_SKB`, a byte.
+    let is_generic = Attributes(xdp).any(|attribute| attribute == (IFLA_XDP_ATTACHED, &[2]));
+    let program = Attributes(xdp).find_map(|(kind, value)| {
         let is_id = kind == IFLA_XDP_PROG_ID || IFLA_XDP_MODE_PROG_ID.contains(&kind);
         let id = u32::from_ne_bytes(*value.first_chunk()?);
         (is_id && id != 0).then_some(id)
@@ -88,6 +94,7 @@ fn parse(answer: &[u8]) -> io::Result<LinkState> {
     Ok(LinkState {
         name: String::from_utf8_lossy(name).into_owned(),
         program,
+        is_generic,
         missed: u64::from_ne_bytes(*missed),
     })
 }

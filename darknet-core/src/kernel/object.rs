@@ -2,7 +2,7 @@ use std::{error, hash::BuildHasher as _, io};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
-    maps::{LpmTrie, Map, MapData, lpm_trie::Key},
+    maps::{LpmTrie, lpm_trie::Key},
     programs::ProgramError,
     util::nr_cpus,
 };
@@ -29,12 +29,12 @@ pub(super) const PLAIN: &str = "darknet";
 /// Banks: one counts while the other is drained.
 const BANKS: usize = 2;
 /// The smallest ring: a page. Where nobody wants records there is no use for more.
-const RING_AT_LEAST: u32 = 4096;
+pub(super) const RING_AT_LEAST: u32 = 4096;
 /// Rows and networks that there is room for beyond their words. Each has had 2^25 packets or 2^33
 /// bytes.
 const WIDE: u32 = 4096;
 /// What the table of these, and the small ones, take.
-const REST: usize = 1 << 20;
+const REST: usize = 3 << 19;
 /// What a prefix takes in a trie of the kernel.
 const PREFIX: usize = 128;
 /// All tables, unless the host has many processors or the settings say otherwise.
@@ -89,6 +89,7 @@ pub(super) fn load(settings: &Settings, processors: u32) -> Result<Ebpf, Error> 
         record_bytes,
         networks_by_port,
         memory: _,
+        pins: _,
         idle,
     } = settings;
     let lines = lines(settings, processors)?;
@@ -223,16 +224,6 @@ fn table<A: Copy + Default>(
         *place = address(boundary);
     }
     (table, boundaries.len() as u32)
-}
-
-/// Takes a table out of what was loaded, once its programs are.
-pub(super) fn take(loaded: &mut Ebpf, name: &'static str) -> Result<MapData, Error> {
-    match loaded.take_map(name) {
-        Some(Map::Array(map) | Map::HashMap(map)) => Ok(map),
-        _ => Err(Error::KernelObject {
-            what: format!("it has no map {name}"),
-        }),
-    }
 }
 
 /// What it means that maps could not be made or programs not be loaded.

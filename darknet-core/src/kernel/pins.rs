@@ -71,10 +71,11 @@ pub fn detach(folder: &Path) -> Result<Option<Ended>, Error> {
     if generations.is_empty() {
         return Ok(None);
     }
-    let interface = pins.link_as_pinned()?.and_then(|link| {
+    let interface = pins.link()?.and_then(|link| {
+        let ends = link.ends().ok()?;
         // The number is that of another interface in another namespace: the program tells.
-        let state = netlink::link(link.interface?).ok()?;
-        (state.program == Some(link.program)).then_some(state.name)
+        let state = netlink::link(ends.interface?).ok()?;
+        (state.program == Some(ends.program)).then_some(state.name)
     });
     pins.clear()?;
     Ok(Some(Ended { interface }))
@@ -173,6 +174,17 @@ impl Pins {
             Some(difference) => Err(other(format!("map {name} has {difference}"))),
             None => Ok(map),
         }
+    }
+
+    /// Fails unless tables that are there have the layout that this version reads.
+    pub(super) fn expect_layout(&self, found: u64, expected: u64) -> Result<(), Error> {
+        if found == expected {
+            return Ok(());
+        }
+        Err(Error::OtherVersion {
+            path: self.path().into(),
+            what: format!("layout {found}, not {expected}"),
+        })
     }
 
     /// Removes the pins of a generation. Its maps live on while somebody has them open, a program

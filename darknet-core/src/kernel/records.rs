@@ -14,12 +14,11 @@ pub struct Records {
 }
 
 impl Records {
-    pub(super) fn new(map: Option<Map>) -> Result<Self, Error> {
-        let ring = map.and_then(|map| RingBuf::try_from(map).ok());
-        ring.map(|ring| Self { ring })
-            .ok_or_else(|| Error::KernelObject {
-                what: "it has no ring RECORDS".into(),
-            })
+    pub(super) fn new(map: Map) -> Result<Self, Error> {
+        let ring = RingBuf::try_from(map).map_err(|error| Error::KernelObject {
+            what: format!("its ring RECORDS cannot be read ({error})"),
+        })?;
+        Ok(Self { ring })
     }
 
     /// The next record, or `None` if there is none now.

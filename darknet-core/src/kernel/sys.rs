@@ -2,13 +2,13 @@
 
 /// Waiting until the programs that run have ended.
 mod grace;
-/// Links that are pinned, of which aya does not say all.
+/// Links, which aya neither describes nor keeps when an update fails.
 mod link;
 
 use std::{
     ffi::CString,
     io,
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+    os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd},
     ptr::NonNull,
     sync::atomic::AtomicU64,
 };
@@ -16,7 +16,7 @@ use std::{
 use aya::maps::MapData;
 
 pub(super) use grace::wait_for_programs;
-pub(super) use link::{PinnedLink, pinned_link};
+pub(super) use link::{Ends, Link};
 
 /// The `bpf` system call. Says what the command returns: 0, or a descriptor.
 ///
@@ -98,59 +98,6 @@ impl Drop for Words {
         let failed = unsafe { libc::munmap(start.as_ptr().cast(), *length * 8) };
         debug_assert_eq!(failed, 0, "{}", io::Error::last_os_error());
     }
-}
-
-/// `union bpf_attr`, the struct for `BPF_LINK_CREATE`: `include/uapi/linux/bpf.h` (Linux 5.7).
-#[repr(C)]
-struct LinkCreate {
-    program: u32,
-    interface: u32,
-    attach_type: u32,
-    flags: u32,
-}
-
-/// The struct for `BPF_LINK_UPDATE`.
-#[repr(C)]
-struct LinkUpdate {
-    link: u32,
-    program: u32,
-    flags: u32,
-    old_program: u32,
-}
-
-const BPF_LINK_CREATE: libc::c_int = 28;
-const BPF_LINK_UPDATE: libc::c_int = 29;
-const BPF_XDP: u32 = 37;
-
-/// Attaches a program to an interface, with `XDP_FLAGS_*` of `include/uapi/linux/if_link.h`. It
-/// stays while the link is open or pinned.
-pub(super) fn create_link(
-    program: BorrowedFd<'_>,
-    interface: u32,
-    flags: u32,
-) -> io::Result<OwnedFd> {
-    let mut attributes = LinkCreate {
-        program: program.as_raw_fd().cast_unsigned(),
-        interface,
-        attach_type: BPF_XDP,
-        flags,
-    };
-    // SAFETY: the struct is what the command takes, and points to nothing.
-    let link = unsafe { bpf(BPF_LINK_CREATE, &mut attributes) }?;
-    // SAFETY: the descriptor was just opened, and nobody else has it.
-    Ok(unsafe { OwnedFd::from_raw_fd(link) })
-}
-
-/// Puts a program in the place of the one that a link has: no packet sees none, or both.
-pub(super) fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
-    let mut attributes = LinkUpdate {
-        link: link.as_raw_fd().cast_unsigned(),
-        program: program.as_raw_fd().cast_unsigned(),
-        flags: 0,
-        old_program: 0,
-    };
-    // SAFETY: as above.
-    unsafe { bpf(BPF_LINK_UPDATE, &mut attributes) }.map(drop)
 }
 
 /// The index of an interface, as the network namespace of this thread knows it.

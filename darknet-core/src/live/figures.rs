@@ -28,6 +28,7 @@ impl LiveFigures {
     pub(super) fn new(counts: BankFigures, sources: Option<Sources>) -> Self {
         let BankFigures {
             epoch: _,
+            first_epoch: _,
             ledger: _,
             totals,
             ports,
@@ -73,10 +74,17 @@ impl Window<LiveFigures> {
     pub fn merge(&mut self, other: &mut Self) {
         let Self {
             edges,
+            epochs,
             ledger,
             complete,
+            faults,
             aggregate,
         } = self;
+        *epochs = match (*epochs, other.epochs) {
+            (Some(mine), Some(theirs)) => Some((mine.0.min(theirs.0), mine.1.max(theirs.1))),
+            (mine, theirs) => mine.or(theirs),
+        };
+        faults.extend(other.faults.iter().cloned());
         *edges = match (*edges, other.edges) {
             (Some(mine), Some(theirs)) => Some((mine.0.min(theirs.0), mine.1.max(theirs.1))),
             (mine, theirs) => mine.or(theirs),
@@ -102,6 +110,7 @@ impl Window<LiveFigures> {
             ports,
             icmp,
             networks: networks.is_complete().then(|| networks.iter().collect()),
+            port_networks: networks.port_rows(),
             sources: sources.as_ref(),
         };
         Snapshot::new(self, parts, dark, top)

@@ -1,13 +1,14 @@
 //! Watching an interface: the kernel counts, header records are observed, windows close by the
 //! clock.
 
+mod control;
 mod figures;
 mod host;
 mod observer;
+mod session;
 
 use std::{
     path::PathBuf,
-    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -15,15 +16,13 @@ use std::{
 use jiff::Timestamp;
 
 use crate::{
-    Error, Filter, Sample, Telescope,
-    aggregate::Seed,
-    kernel::{Attachment, BankFigures, Kernel, Settings},
-    time::{Nanoseconds, timestamp},
-    window::Window,
+    Dark, Error, Filter, Sample, Telescope, kernel::Attachment, time::Nanoseconds, window::Window,
 };
 
+pub use control::{Change, Control};
 pub use figures::LiveFigures;
 use observer::Observer;
+use session::Session;
 
 /// What to watch, and how.
 #[derive(Clone, Debug)]
@@ -79,22 +78,31 @@ pub enum Packets {
 /// What a watch tells while it runs.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// The program is attached: counting has begun.
-    Started(&'a Attachment),
+    /// The program is attached: counting has begun. The second is the kernel's memory for its
+    /// tables, in bytes.
+    Started(&'a Attachment, u64),
     /// At the start and once a second: the open window so far, without sources. Its ledger may be
     /// off by the packets in flight.
     Open(&'a Window<LiveFigures>),
-    /// A window has closed, and its ledger adds up.
+    /// A window has closed, or a part of one that a change or another process cut. When this
+    /// returns, it counts as handed over: the kernel forgets it.
     Closed(&'a mut Window<LiveFigures>),
+    /// What [`Control::change`] asked for is done, with what is dark now; or was refused, and all
+    /// goes on as before.
+    Changed(Result<&'a Dark, Error>),
 }
 
-/// Between two looks at the clock, and at whether to stop.
+/// Between two looks at the clock, and at what the control says.
 const TICK: Duration = Duration::from_millis(20);
 /// Between two events of the open window.
 const REFRESH: Duration = Duration::from_secs(1);
 
 impl Telescope {
-    /// Watches an interface until `stop` is set, or its time is over.
+    /// Watches an interface until `control` says to stop, or its time is over.
+    ///
+    /// With [`Watch::pins`], the kernel program stays when this returns and counts on: the next
+    /// watch with the same folder takes over, and its first window holds what was counted
+    /// meanwhile. [`detach`](crate::kernel::detach) ends it.
     ///
     /// # Minimum kernel version
     ///
@@ -104,65 +112,50 @@ impl Telescope {
     ///
     /// No privilege; no such interface, or one that vanishes (the windows up to then have been
     /// told of); a program of somebody else on it; no dark prefix, or one that holds an address
-    /// of this host that is not excluded; a ledger that does not add up.
+    /// of this host that is not excluded; pins that cannot be made or taken over.
     pub fn watch(
         &self,
         watch: &Watch,
-        stop: &AtomicBool,
+        control: &Control,
         mut event: impl FnMut(Event<'_>),
     ) -> Result<(), Error> {
         host::check(&self.dark, watch.any)?;
-        let settings = Settings {
-            dark: self.dark.clone(),
-            filter: watch.filter.clone(),
-            sample: watch.sample,
-            records: watch.packets == Packets::Headers,
-            networks_by_port: watch.networks_by_port,
-            memory: watch.kernel_memory,
-            ..Settings::default()
-        };
-        let mut kernel = Kernel::load(&settings)?;
-        let observer = match kernel.take_records() {
-            Some(records) => {
-                let observer = Observer::start(records, Seed::random(), self.memory);
-                Some(observer.map_err(Error::Thread)?)
-            }
-            None => None,
-        };
-        event(Event::Started(kernel.attach(&watch.interface)?));
+        let mut session = Session::begin(self, watch)?;
+        let memory = session.kernel.memory();
+        let attachment = session.kernel.attach(&watch.interface)?;
+        event(Event::Started(attachment, memory));
+        session.missed = session.kernel.missed()?;
+        session.inherit(&mut event)?;
 
         let begun = Instant::now();
         let mut refreshed: Option<Instant> = None;
-        let mut start = self.window_start(now());
         let outcome = loop {
             thread::sleep(TICK);
-            if stop.load(Ordering::Relaxed)
-                || watch.duration.is_some_and(|time| begun.elapsed() >= time)
-            {
+            if control.is_stopped() || watch.duration.is_some_and(|time| begun.elapsed() >= time) {
                 break Ok(());
             }
-            if let Err(gone) = kernel.check() {
+            if let Err(gone) = session.kernel.check() {
                 break Err(gone);
             }
-            let now = now();
+            if let Some(change) = control.take() {
+                let changed = session.change(change, watch.any, &mut event);
+                event(Event::Changed(changed.map(|()| &session.settings.dark)));
+            }
+            let now = self.window_start(now());
             // A clock that was set back leaves the window open until it has caught up.
-            if self.window_start(now) > start {
-                let end = self.window_start(now);
-                let mut window = close(&mut kernel, observer.as_ref(), (start, end))?;
-                event(Event::Closed(&mut window));
-                start = end;
+            if now > session.start {
+                session.close(now, &mut event)?;
                 refreshed = Some(Instant::now());
             } else if refreshed.is_none_or(|refreshed| refreshed.elapsed() >= REFRESH) {
-                let end = start.saturating_add(self.window);
-                event(Event::Open(&window(kernel.live()?, None, (start, end))));
+                event(Event::Open(&session.open()?));
                 refreshed = Some(Instant::now());
             }
         };
-        // First no more packets, then what they said.
-        kernel.detach();
-        let end = start.saturating_add(self.window);
-        let mut window = close(&mut kernel, observer.as_ref(), (start, end))?;
-        event(Event::Closed(&mut window));
+        // First no more packets, then what they said; but what is pinned counts on.
+        if watch.pins.is_none() || outcome.is_err() {
+            session.kernel.detach()?;
+        }
+        session.close(session.start.saturating_add(self.window), &mut event)?;
         outcome
     }
 
@@ -177,33 +170,4 @@ fn now() -> Nanoseconds {
         .as_nanosecond()
         .try_into()
         .unwrap_or(Nanoseconds::MAX)
-}
-
-/// Closes the current epoch: both planes cut the same packets, as records carry their epoch.
-fn close(
-    kernel: &mut Kernel,
-    observer: Option<&Observer>,
-    edges: (Nanoseconds, Nanoseconds),
-) -> Result<Window<LiveFigures>, Error> {
-    let mut counts = kernel.flip_and_drain()?;
-    let mut sources = None;
-    if let Some(observed) = observer.and_then(|observer| observer.finish(counts.epoch as u32)) {
-        counts.ledger.observed = observed.packets;
-        sources = Some(observed.sources);
-    }
-    counts.ledger.check()?;
-    Ok(window(counts, sources, edges))
-}
-
-fn window(
-    counts: BankFigures,
-    sources: Option<crate::aggregate::Sources>,
-    (start, end): (Nanoseconds, Nanoseconds),
-) -> Window<LiveFigures> {
-    Window {
-        edges: Some((timestamp(start), timestamp(end))),
-        ledger: counts.ledger.clone(),
-        complete: true,
-        aggregate: LiveFigures::new(counts, sources),
-    }
 }

@@ -19,87 +19,107 @@ pub(super) struct Observed {
     pub(super) sources: Sources,
 }
 
-/// Asks for what was observed in an epoch, which no program writes to any more.
-struct Finish {
-    epoch: u32,
-    reply: Sender<Observed>,
+/// What the worker is told.
+enum Order {
+    /// Records come from another ring too.
+    Ring(Records),
+    /// Asks for what was observed up to an epoch, which no program writes to any more. Of the
+    /// rings, only the newest will have records after that.
+    Finish { epoch: u32, reply: Sender<Observed> },
 }
 
-/// The handle of the thread that takes header records from the kernel: one worker for the one
-/// ring, and the only writer of its tables.
+/// The handle of the thread that takes header records from the kernel: one worker, and the only
+/// writer of its tables.
 pub(super) struct Observer {
-    orders: Sender<Finish>,
+    orders: Sender<Order>,
 }
 
 impl Observer {
-    /// Starts the worker on `records`; it ends when the observer is dropped.
-    pub(super) fn start(
-        records: Records,
-        seed: Seed,
-        memory: usize,
-    ) -> Result<Self, std::io::Error> {
+    /// Starts the worker; it ends when the observer is dropped.
+    pub(super) fn start(seed: Seed, memory: usize) -> Result<Self, std::io::Error> {
         let (orders, inbox) = bounded(1);
         let named = thread::Builder::new().name("observer".into());
-        named.spawn(move || Worker::new(records, seed, memory).work(&inbox))?;
+        named.spawn(move || Worker::new(seed, memory).work(&inbox))?;
         Ok(Self { orders })
     }
 
-    /// What was observed in `epoch`, once every record of it has been taken. All programs that
+    /// Takes the records of `ring` too.
+    pub(super) fn add(&self, ring: Records) {
+        // A worker that has died is missed when it is asked.
+        let _ = self.orders.send(Order::Ring(ring));
+    }
+
+    /// What was observed up to `epoch`, once every record of it has been taken. All programs that
     /// saw the epoch as the current one must have ended. `None` if the worker has died.
     pub(super) fn finish(&self, epoch: u32) -> Option<Observed> {
         let (reply, answer) = bounded(1);
-        self.orders.send(Finish { epoch, reply }).ok()?;
+        self.orders.send(Order::Finish { epoch, reply }).ok()?;
         answer.recv().ok()
     }
 }
 
 struct Worker {
-    records: Records,
+    /// The newest last.
+    rings: Vec<Records>,
     seed: Seed,
     memory: usize,
-    /// At most two epochs are open.
     open: Vec<(u32, Observed)>,
     batch: Vec<Observation>,
 }
 
 impl Worker {
-    fn new(records: Records, seed: Seed, memory: usize) -> Self {
+    fn new(seed: Seed, memory: usize) -> Self {
         Self {
-            records,
+            rings: Vec::new(),
             seed,
             memory,
-            open: Vec::with_capacity(2),
+            open: Vec::new(),
             batch: Vec::with_capacity(BATCH),
         }
     }
 
-    fn work(mut self, inbox: &Receiver<Finish>) {
+    fn work(mut self, inbox: &Receiver<Order>) {
         loop {
             let order = match inbox.try_recv() {
                 Ok(order) => Some(order),
                 Err(TryRecvError::Empty) => None,
                 Err(TryRecvError::Disconnected) => return,
             };
-            // The ring is in order: when it was empty once after the epoch ended, all is taken.
-            while self.take() {}
+            // Rings are in order: when one was empty once after the epoch ended, all is taken.
+            for ring in 0..self.rings.len() {
+                while self.take(ring) {}
+            }
             match order {
-                Some(Finish { epoch, reply }) => {
-                    let at = self.at(epoch);
-                    let (_, observed) = self.open.swap_remove(at);
+                Some(Order::Ring(ring)) => self.rings.push(ring),
+                Some(Order::Finish { epoch, reply }) => {
+                    self.rings.drain(..self.rings.len().saturating_sub(1));
                     // Whoever asked may have gone.
-                    let _ = reply.send(observed);
+                    let _ = reply.send(self.finish(epoch));
                 }
                 None => thread::sleep(PAUSE),
             }
         }
     }
 
+    /// All that was observed up to an epoch, together.
+    fn finish(&mut self, epoch: u32) -> Observed {
+        let at = self.at(epoch);
+        let (_, mut all) = self.open.swap_remove(at);
+        // Epochs count on; of two, the one from which the other is reached in fewer steps is first.
+        let is_before = |other: u32| epoch.wrapping_sub(other) < 1 << 31;
+        for (_, mut observed) in self.open.extract_if(.., |open| is_before(open.0)) {
+            all.packets += observed.packets;
+            all.sources.merge(&mut observed.sources);
+        }
+        all
+    }
+
     /// Takes a batch of records of one epoch; `false` when the ring is empty.
-    fn take(&mut self) -> bool {
+    fn take(&mut self, ring: usize) -> bool {
         let mut epoch = None;
         self.batch.clear();
         while self.batch.len() < BATCH {
-            let Some(header) = self.records.poll() else {
+            let Some(header) = self.rings[ring].poll() else {
                 break;
             };
             // A record that is none is not observed, so that the ledger shows it.

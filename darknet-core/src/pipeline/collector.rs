@@ -114,6 +114,8 @@ impl<'a, A: Aggregate, F: FnMut(Window<A>) -> ControlFlow<(), Option<A>>> Collec
         ledger.observed = observed;
         ledger.check()?;
         let window = Window {
+            epochs: None,
+            faults: Vec::new(),
             edges: edges.map(|(start, end)| (timestamp(start), timestamp(end))),
             ledger,
             complete,

@@ -89,6 +89,14 @@ enum Of {
 }
 
 impl Configuring {
+    /// As [`config`](Self::config), where there is a file to read again.
+    pub(crate) fn config_of_file(&self) -> Result<Config, Error> {
+        match self.config {
+            Some(_) => self.config(),
+            None => Err(Error::NoConfig),
+        }
+    }
+
     /// The file with the options laid over it, key by key: a list that is given replaces that of
     /// the file.
     pub(crate) fn config(&self) -> Result<Config, Error> {

@@ -9,9 +9,13 @@ mod detach;
 mod doctor;
 mod options;
 mod progress;
+#[cfg(target_os = "linux")]
+mod reload;
 mod replay;
 #[cfg(target_os = "linux")]
 mod run;
+#[cfg(target_os = "linux")]
+mod screen;
 #[cfg(target_os = "linux")]
 mod status;
 mod table;
@@ -32,6 +36,8 @@ enum Command {
     #[cfg(target_os = "linux")]
     Status(status::Arguments),
     #[cfg(target_os = "linux")]
+    Reload(reload::Arguments),
+    #[cfg(target_os = "linux")]
     Detach(detach::Arguments),
 }
 
@@ -51,6 +57,8 @@ fn main() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(&arguments),
         #[cfg(target_os = "linux")]
         Command::Status(arguments) => status::run(arguments),
+        #[cfg(target_os = "linux")]
+        Command::Reload(arguments) => reload::run(&arguments),
         #[cfg(target_os = "linux")]
         Command::Detach(arguments) => detach::run(&arguments),
     };

@@ -1,26 +1,23 @@
 use std::{
-    fs,
-    io::{self, IsTerminal, Write},
-    path::PathBuf,
+    fs, io,
+    path::{Path, PathBuf},
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::Arc,
+    time::Duration,
 };
 
 use darknet_core::{
     Dark, Error, Window,
     kernel::Attachment,
-    live::{Event, LiveFigures, Watch},
+    live::{Control, Event, LiveFigures, Watch},
 };
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::{
     configuring::Configuring,
     options::{Printing, printed},
-    status, table,
+    reload,
+    screen::Screen,
+    status,
 };
 
 /// Watch an interface until SIGINT or SIGTERM, and print the tables of what came to its dark
@@ -58,25 +55,18 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         duration: duration.map(positive).transpose()?,
         ..config.watch()?
     };
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(Error::Thread)?;
-    }
-    let dark = telescope.dark().clone();
-    let status = status::Page::new(&watch.interface);
+    tracing_subscriber::fmt().with_writer(io::stderr).init();
+    let status = Arc::new(status::Page::new(&watch.interface));
+    let control = Control::new();
+    reload::listen(configuring, config, control.clone(), Arc::clone(&status))?;
+    let mut dark = telescope.dark().clone();
     let mut screen = Screen::new();
     let mut total: Option<Window<LiveFigures>> = None;
     // The first failure to print: nobody is there to read the rest.
     let mut outcome: io::Result<()> = Ok(());
-    let watched = telescope.watch(&watch, &stop, |event| match event {
-        Event::Started(attachment) => {
-            let Attachment {
-                interface, mode, ..
-            } = attachment;
-            eprintln!("watching {interface} in {mode}; Ctrl-C ends it");
-            if let Some(why) = &attachment.fallback {
-                eprintln!("warning: not the best mode, as the kernel said: {why}");
-            }
+    let watched = telescope.watch(&watch, &control, |event| match event {
+        Event::Started(attachment, memory) => {
+            started(attachment, memory, watch.pins.as_deref());
             warn_redundant(&dark);
         }
         Event::Open(window) => {
@@ -96,7 +86,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
             if printing.windows && outcome.is_ok() {
                 outcome = printing.print(&window.snapshot(&dark, printing.top));
                 if outcome.is_err() {
-                    stop.store(true, Ordering::Relaxed);
+                    control.stop();
                 }
             }
             let total = match &mut total {
@@ -114,8 +104,17 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
             };
             status.write(&total.snapshot(&dark, SUMMARY_ROWS));
         }
+        Event::Changed(changed) => {
+            screen.clear();
+            if let Ok(now) = &changed {
+                dark.clone_from(now);
+                eprintln!("reloaded");
+                warn_redundant(&dark);
+            }
+            status.reloaded(changed.map(drop));
+        }
     });
-    drop(status);
+    status.remove();
     if let Some(total) = &total {
         let snapshot = total.snapshot(&dark, printing.top);
         if !printing.windows {
@@ -128,8 +127,34 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         }
     }
     watched?;
+    if let Some(pins) = &watch.pins {
+        eprintln!(
+            "the kernel counts on; start again with --pins {0}, or end it with darknet detach --pins {0}",
+            pins.display()
+        );
+    }
     printed(outcome)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says where it watches, and what that costs and takes.
+fn started(attachment: &Attachment, memory: u64, pins: Option<&Path>) {
+    let Attachment {
+        interface,
+        mode,
+        fallback,
+        ..
+    } = attachment;
+    let mebibytes = memory.div_ceil(1 << 20);
+    eprintln!(
+        "watching {interface} in {mode}, with {mebibytes} MiB of tables in the kernel; Ctrl-C ends it"
+    );
+    if let Some(why) = fallback {
+        eprintln!("warning: not the best mode, as the kernel said: {why}");
+    }
+    if pins.is_none() {
+        eprintln!("nothing is pinned: when this process ends or is killed, counting ends");
+    }
 }
 
 /// Rows of each table while it runs.
@@ -159,50 +184,4 @@ fn positive(duration: jiff::SignedDuration) -> Result<Duration, Error> {
         value: format!("{duration:#}"),
         rule: "more than 0",
     })
-}
-
-/// A summary on standard error that is drawn anew, if that is a terminal.
-struct Screen {
-    is_terminal: bool,
-    lines: usize,
-    before: Option<(Instant, u64)>,
-}
-
-impl Screen {
-    fn new() -> Self {
-        Self {
-            is_terminal: io::stderr().is_terminal(),
-            lines: 0,
-            before: None,
-        }
-    }
-
-    fn show(&mut self, snapshot: &darknet_core::Snapshot) {
-        if !self.is_terminal {
-            return;
-        }
-        let now = (Instant::now(), snapshot.ledger.received);
-        let rate = self.before.map_or(0.0, |(then, received)| {
-            #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-            let packets = now.1.saturating_sub(received) as f64;
-            packets / (now.0 - then).as_secs_f64()
-        });
-        self.before = Some(now);
-        let mut text = Vec::new();
-        // Nothing fails in memory.
-        let _ = writeln!(text, "{rate:.0} packets a second");
-        let _ = table::summary(&mut text, snapshot);
-        self.clear();
-        self.lines = text.iter().filter(|&&byte| byte == b'\n').count();
-        let _ = io::stderr().write_all(&text);
-    }
-
-    /// Takes the summary away.
-    fn clear(&mut self) {
-        if self.lines > 0 {
-            // ECMA-48: cursor up, erase to the end of the screen.
-            eprint!("\x1b[{}A\x1b[J", self.lines);
-            self.lines = 0;
-        }
-    }
 }

@@ -2,6 +2,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     process::{self, ExitCode},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use darknet_core::{Error, Snapshot};
@@ -23,48 +24,90 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let Arguments { interface, json } = arguments;
-    let wanted = if json { "json" } else { "txt" };
-    let mut paths: Vec<PathBuf> = match fs::read_dir(FOLDER) {
-        Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
-        Err(_) => Vec::new(),
-    };
-    paths.sort_unstable();
-    let mut found = false;
-    for path in paths {
-        let Some((of, process, extension)) = parts(&path) else {
-            continue;
-        };
-        if !Path::new("/proc").join(process).exists() {
-            // Its telescope was killed.
-            let _ = fs::remove_file(&path);
-            continue;
-        }
-        if extension == wanted && interface.as_deref().is_none_or(|interface| interface == of) {
-            let text = fs::read_to_string(&path);
-            print!("{}", text.map_err(|source| Error::Read { path, source })?);
-            found = true;
+    let running = running(interface.as_deref());
+    for telescope in &running {
+        let path = telescope.page(if json { "json" } else { "txt" });
+        let text = fs::read_to_string(&path);
+        print!("{}", text.map_err(|source| Error::Read { path, source })?);
+        if let Some(why) = telescope.reloads().refused {
+            eprintln!("warning: the last reload was refused: {why}");
         }
     }
-    if found {
-        return Ok(ExitCode::SUCCESS);
-    }
-    match interface {
-        Some(interface) => eprintln!("error: no telescope runs on {interface}"),
-        None => eprintln!("error: no telescope runs here"),
+    match (interface, running.is_empty()) {
+        (_, false) => return Ok(ExitCode::SUCCESS),
+        (Some(interface), true) => eprintln!("error: no telescope runs on {interface}"),
+        (None, true) => eprintln!("error: no telescope runs here"),
     }
     Ok(ExitCode::FAILURE)
 }
 
-/// The interface, the process and the kind of a page: INTERFACE@PROCESS.KIND.
-fn parts(path: &Path) -> Option<(&str, &str, &str)> {
-    let (interface, rest) = path.file_name()?.to_str()?.rsplit_once('@')?;
-    let (process, kind) = rest.split_once('.')?;
-    Some((interface, process, kind))
+/// A telescope that runs on this host, as its pages say.
+pub(crate) struct Running {
+    pub(crate) interface: String,
+    pub(crate) process: i32,
 }
 
-/// The page of a running telescope; it goes away with it.
+/// How often a telescope was asked to reload, and what it said to the last time.
+#[derive(Default)]
+pub(crate) struct Reloads {
+    pub(crate) number: u64,
+    pub(crate) refused: Option<String>,
+}
+
+/// The telescopes that run on this host, or on one of its interfaces. Pages of those that were
+/// killed are removed.
+pub(crate) fn running(on: Option<&str>) -> Vec<Running> {
+    let mut running = Vec::new();
+    let Ok(entries) = fs::read_dir(FOLDER) else {
+        return running;
+    };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort_unstable();
+    for path in paths {
+        let Some((interface, process, kind)) = parts(&path) else {
+            continue;
+        };
+        // The number of a process that ended may be that of another one now.
+        let name = fs::read_to_string(format!("/proc/{process}/comm"));
+        if !name.is_ok_and(|name| name.trim_end() == "darknet") {
+            let _ = fs::remove_file(&path);
+        } else if kind == "json" && on.is_none_or(|on| on == interface) {
+            let interface = interface.to_owned();
+            running.push(Running { interface, process });
+        }
+    }
+    running
+}
+
+impl Running {
+    fn page(&self, kind: &str) -> PathBuf {
+        let Self { interface, process } = self;
+        Path::new(FOLDER).join(format!("{interface}@{process}.{kind}"))
+    }
+
+    /// How often it was asked to reload.
+    pub(crate) fn reloads(&self) -> Reloads {
+        let text = fs::read_to_string(self.page("reload")).unwrap_or_default();
+        let mut lines = text.lines();
+        let number = lines.next().and_then(|number| number.parse().ok());
+        Reloads {
+            number: number.unwrap_or(0),
+            refused: lines.next().map(str::to_owned),
+        }
+    }
+}
+
+/// The interface, the process and the kind of a page: INTERFACE@PROCESS.KIND.
+fn parts(path: &Path) -> Option<(&str, i32, &str)> {
+    let (interface, rest) = path.file_name()?.to_str()?.rsplit_once('@')?;
+    let (process, kind) = rest.split_once('.')?;
+    Some((interface, process.parse().ok()?, kind))
+}
+
+/// The page of a running telescope.
 pub(crate) struct Page {
     base: PathBuf,
+    reloads: AtomicU64,
 }
 
 impl Page {
@@ -73,6 +116,7 @@ impl Page {
         let _ = fs::create_dir_all(FOLDER);
         Self {
             base: Path::new(FOLDER).join(format!("{interface}@{}", process::id())),
+            reloads: AtomicU64::new(0),
         }
     }
 
@@ -89,6 +133,19 @@ impl Page {
         drop(written);
     }
 
+    /// Leaves what a reload came to.
+    pub(crate) fn reloaded(&self, outcome: Result<(), Error>) {
+        let number = self.reloads.fetch_add(1, Ordering::Relaxed) + 1;
+        let text = match outcome {
+            Ok(()) => format!("{number}\n"),
+            Err(error) => {
+                eprintln!("error: not reloaded: {error}");
+                format!("{number}\n{error}\n")
+            }
+        };
+        let _ = self.replace("reload", text.as_bytes());
+    }
+
     /// Readers see the old page or the new one, never a part.
     fn replace(&self, extension: &str, bytes: &[u8]) -> io::Result<()> {
         let path = self.base.with_added_extension(extension);
@@ -96,11 +153,10 @@ impl Page {
         fs::write(&unfinished, bytes)?;
         fs::rename(unfinished, path)
     }
-}
 
-impl Drop for Page {
-    fn drop(&mut self) {
-        for extension in ["txt", "json"] {
+    /// Takes the page away.
+    pub(crate) fn remove(&self) {
+        for extension in ["txt", "json", "reload"] {
             let _ = fs::remove_file(self.base.with_added_extension(extension));
         }
     }

@@ -59,6 +59,9 @@ pub(crate) fn summary(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<(
         _ => write!(out, "nothing seen")?,
     }
     writeln!(out, ", {}", dark(snapshot))?;
+    for fault in &snapshot.faults {
+        writeln!(out, "FAULT: {fault}; please report it")?;
+    }
     if snapshot.incomplete {
         writeln!(out, "INCOMPLETE: a part of the input could not be read")?;
     }

@@ -37,7 +37,7 @@ fn object() -> Ebpf {
 fn maps(loaded: &mut Ebpf) -> Vec<(&'static str, MapData)> {
     let names = ["STATE", TALLY, "NETWORKS"];
     names
-        .map(|name| (name, object::array(loaded, name).expect(name)))
+        .map(|name| (name, array(loaded, name).expect(name)))
         .into()
 }
 

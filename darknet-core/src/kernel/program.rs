@@ -1,0 +1,173 @@
+use std::{
+    fs,
+    os::fd::{AsFd as _, AsRawFd as _},
+};
+
+use aya::{
+    Ebpf,
+    maps::{Map, MapData, MapType},
+    programs::Xdp,
+};
+use darknet_ebpf::{
+    abi::{Part, State},
+    networks::Line,
+};
+
+use super::{
+    Records, Settings, attach,
+    counters::Counters,
+    object,
+    pins::{Pins, Shape},
+    sys::Link,
+};
+use crate::Error;
+
+/// A loaded program, and what it counts in.
+#[derive(Debug)]
+pub(super) struct Program {
+    loaded: Ebpf,
+    pub(super) counters: Counters,
+    pub(super) records: Option<Records>,
+    /// Bytes that the kernel has set aside for its tables.
+    pub(super) memory: u64,
+}
+
+/// The tables by name: what a program counts in, what is pinned, and what each has to be.
+const TABLES: [(&str, MapType, usize, usize); 5] = [
+    ("STATE", MapType::Array, 4, size_of::<State>()),
+    ("PARTS", MapType::Array, 4, size_of::<Part>()),
+    ("ROWS", MapType::Array, 4, 8),
+    ("NETWORKS", MapType::Array, 4, size_of::<Line>()),
+    ("WIDE", MapType::Hash, 16, 16),
+];
+const RECORDS: &str = "RECORDS";
+
+impl Program {
+    /// Loads a program that begins with a turn, and pins its tables as a generation.
+    pub(super) fn load(
+        settings: &Settings,
+        epoch: u64,
+        pins: Option<(&Pins, u64)>,
+    ) -> Result<Self, Error> {
+        let processors = object::processors()?;
+        let mut loaded = object::load(settings, processors)?;
+        let program = attach::program(&mut loaded, object::FRAGMENTS)?;
+        // An old kernel may refuse this one and take the other, which attaching falls back to.
+        if attach::ready(program).is_err() {
+            let plain = attach::program(&mut loaded, object::PLAIN)?;
+            attach::ready(plain).map_err(object::program_refused)?;
+        }
+        let missing = |name| Error::KernelObject {
+            what: format!("it has no table {name}"),
+        };
+        if let Some((pins, generation)) = pins {
+            let names = TABLES.iter().map(|table| table.0).chain([RECORDS]);
+            let map = |name| {
+                let map = loaded.map(name).and_then(data);
+                map.map(|map| (name, map)).ok_or_else(|| missing(name))
+            };
+            let maps: Vec<_> = names.map(map).collect::<Result<_, _>>()?;
+            pins.pin_maps(generation, maps)?;
+        }
+        let memory = loaded
+            .maps()
+            .map(|(_, map)| memory(map))
+            .sum::<Result<u64, _>>()?;
+        let counters = Counters::new(|name| match loaded.take_map(name) {
+            Some(Map::Array(map) | Map::HashMap(map)) => Ok(map),
+            _ => Err(missing(name)),
+        })?;
+        counters.begin(epoch);
+        let records = loaded.take_map(RECORDS).ok_or_else(|| missing(RECORDS))?;
+        Ok(Self {
+            records: settings
+                .records
+                .then(|| Records::new(records))
+                .transpose()?,
+            counters,
+            memory,
+            loaded,
+        })
+    }
+
+    /// Attaches it to an interface.
+    pub(super) fn attach(
+        &mut self,
+        interface: &str,
+    ) -> Result<(attach::Attachment, &'static str, Link), Error> {
+        attach::attach(&mut self.loaded, interface)
+    }
+
+    /// Puts it in the place of the program of a link. Says which number it has.
+    pub(super) fn replace(&mut self, name: &'static str, link: &Link) -> Result<u32, Error> {
+        let program = attach::program(&mut self.loaded, name)?;
+        attach::ready(program).map_err(object::program_refused)?;
+        let fd = program.fd().map_err(object::program_refused)?;
+        link.update(fd.as_fd()).map_err(|source| Error::System {
+            doing: "putting the new kernel program in the place of the old one".into(),
+            source,
+        })?;
+        attach::number(program)
+    }
+
+    /// The program of a name, or the one that would be tried first.
+    pub(super) fn xdp(&self, name: Option<&str>) -> Result<&Xdp, Error> {
+        let names = [name.unwrap_or(object::FRAGMENTS), object::PLAIN];
+        let programs = names.iter().filter_map(|name| self.loaded.program(name));
+        let mut programs = programs.filter_map(|program| <&Xdp>::try_from(program).ok());
+        let loaded = programs.find(|program| program.fd().is_ok());
+        loaded.ok_or_else(|| Error::KernelObject {
+            what: "none of its programs is loaded".into(),
+        })
+    }
+}
+
+fn data(map: &Map) -> Option<&MapData> {
+    match map {
+        Map::Array(map) | Map::HashMap(map) | Map::LpmTrie(map) | Map::RingBuf(map) => Some(map),
+        _ => None,
+    }
+}
+
+/// Bytes that the kernel has set aside for a map: it says so of the descriptor
+/// (`bpf_map_show_fdinfo`, kernel/bpf/syscall.c).
+fn memory(map: &Map) -> Result<u64, Error> {
+    let Some(map) = data(map) else { return Ok(0) };
+    let path = format!("/proc/self/fdinfo/{}", map.fd().as_fd().as_raw_fd());
+    let text = fs::read_to_string(&path).map_err(|source| Error::System {
+        doing: format!("reading {path}"),
+        source,
+    })?;
+    let bytes = text.lines().find_map(|line| line.strip_prefix("memlock:"));
+    Ok(bytes
+        .and_then(|bytes| bytes.trim().parse().ok())
+        .unwrap_or(0))
+}
+
+/// What another process has left pinned of a program: its counts, and its records.
+pub(super) fn left(pins: &Pins, generation: u64) -> Result<(Counters, Option<Records>), Error> {
+    let open = |name: &str, kind, key: usize, value: usize| {
+        let shape = Shape {
+            kind,
+            key: key as u32,
+            value: value as u32,
+            entries: None,
+        };
+        pins.open_map(generation, name, &shape)
+    };
+    let counters = Counters::new(|name| {
+        let table = TABLES.iter().find(|table| table.0 == name);
+        let &(name, kind, key, value) = table.ok_or_else(|| Error::KernelObject {
+            what: format!("it has no table {name}"),
+        })?;
+        open(name, kind, key, value)
+    })?;
+    pins.expect_layout(counters.layout(), State::LAYOUT)?;
+    let ring = open(RECORDS, MapType::RingBuf, 0, 0)?;
+    // Where nobody wanted records, the ring is a page.
+    let wanted = ring
+        .info()
+        .is_ok_and(|info| info.max_entries() > object::RING_AT_LEAST);
+    let records = wanted.then(|| Records::new(Map::RingBuf(ring)));
+    Ok((counters, records.transpose()?))
+}

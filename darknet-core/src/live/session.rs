@@ -1,0 +1,226 @@
+use darknet_ebpf::Class;
+
+use super::{Change, Event, LiveFigures, Observer, Packets, Watch, host, now, observer::Observed};
+use crate::{
+    Error, Nanoseconds, Telescope,
+    aggregate::{Seed, Sources},
+    kernel::{BankFigures, Inheritance, Kernel, Settings},
+    time::timestamp,
+    window::Window,
+};
+
+/// A watch that runs.
+pub(super) struct Session<'a> {
+    telescope: &'a Telescope,
+    pub(super) settings: Settings,
+    pub(super) kernel: Kernel,
+    observer: Option<Observer>,
+    /// Where the open window begins.
+    pub(super) start: Nanoseconds,
+    /// What the interface had missed when the last window closed.
+    pub(super) missed: u64,
+}
+
+impl<'a> Session<'a> {
+    /// Loads the program, and starts the thread that observes what is delivered.
+    pub(super) fn begin(telescope: &'a Telescope, watch: &Watch) -> Result<Self, Error> {
+        let settings = Settings {
+            dark: telescope.dark.clone(),
+            filter: watch.filter.clone(),
+            sample: watch.sample,
+            records: watch.packets == Packets::Headers,
+            networks_by_port: watch.networks_by_port,
+            memory: watch.kernel_memory,
+            pins: watch.pins.clone(),
+            ..Settings::default()
+        };
+        let kernel = Kernel::load(&settings)?;
+        let observer = match watch.packets {
+            Packets::Headers => {
+                let observer = Observer::start(Seed::random(), telescope.memory);
+                Some(observer.map_err(Error::Thread)?)
+            }
+            Packets::None => None,
+        };
+        Ok(Self {
+            telescope,
+            settings,
+            kernel,
+            observer,
+            start: telescope.window_start(now()),
+            missed: 0,
+        })
+    }
+
+    /// Tells of what a telescope before this one has left, and takes this one's records.
+    pub(super) fn inherit(&mut self, event: &mut impl FnMut(Event<'_>)) -> Result<(), Error> {
+        if let Some(inheritance) = self.kernel.inheritance()? {
+            let Inheritance {
+                mut figures,
+                begun,
+                records,
+            } = inheritance;
+            let mut observed = None;
+            if let Some(observer) = &self.observer {
+                records.into_iter().for_each(|ring| observer.add(ring));
+                observed = observer.finish(figures.epoch as u32);
+            }
+            // What the other process had taken, it has not told of.
+            let packets = observed.as_ref().map_or(0, |observed| observed.packets);
+            figures.ledger.abandon(packets);
+            let first = self.telescope.window_start(begun);
+            self.told(figures, observed, (first, self.end()), event);
+        }
+        if let (Some(observer), Some(records)) = (&self.observer, self.kernel.take_records()) {
+            observer.add(records);
+        }
+        self.kernel.handed_over(self.start)
+    }
+
+    /// Lets the kernel count by other settings. The open window is cut here: its first part is
+    /// what was counted by the old ones.
+    pub(super) fn change(
+        &mut self,
+        change: Change,
+        any: bool,
+        event: &mut impl FnMut(Event<'_>),
+    ) -> Result<(), Error> {
+        let Change {
+            dark,
+            filter,
+            sample,
+        } = change;
+        host::check(&dark, any)?;
+        let settings = Settings {
+            dark,
+            filter,
+            sample,
+            ..self.settings.clone()
+        };
+        let figures = self.kernel.replace(&settings)?;
+        if let (Some(observer), Some(records)) = (&self.observer, self.kernel.take_records()) {
+            observer.add(records);
+        }
+        let observed = self.observed(figures.epoch);
+        self.told(figures, observed, (self.start, self.end()), event);
+        self.settings = settings;
+        self.kernel.handed_over(self.start)
+    }
+
+    /// Closes the open window; the next begins at `next`.
+    pub(super) fn close(
+        &mut self,
+        next: Nanoseconds,
+        event: &mut impl FnMut(Event<'_>),
+    ) -> Result<(), Error> {
+        let figures = self.kernel.cut()?;
+        let observed = self.observed(figures.epoch);
+        self.told(figures, observed, (self.start, next), event);
+        self.start = next;
+        self.kernel.handed_over(next)
+    }
+
+    /// The open window so far.
+    pub(super) fn open(&self) -> Result<Window<LiveFigures>, Error> {
+        let mut figures = self.kernel.live()?;
+        let by_port = self.settings.networks_by_port;
+        figures.networks = std::mem::take(&mut figures.networks).by_port(by_port);
+        Ok(window(figures, None, (self.start, self.end())))
+    }
+
+    fn end(&self) -> Nanoseconds {
+        self.start.saturating_add(self.telescope.window)
+    }
+
+    /// Both planes cut the same packets, as records carry their epoch.
+    fn observed(&self, epoch: u64) -> Option<Observed> {
+        self.observer.as_ref()?.finish(epoch as u32)
+    }
+
+    /// Checks a window and tells of it.
+    fn told(
+        &mut self,
+        mut figures: BankFigures,
+        observed: Option<Observed>,
+        edges: (Nanoseconds, Nanoseconds),
+        event: &mut impl FnMut(Event<'_>),
+    ) {
+        if let Ok(missed) = self.kernel.missed() {
+            // It begins anew where a driver resets its counters.
+            figures.ledger.missed_nic = missed.saturating_sub(self.missed);
+            self.missed = missed;
+        }
+        let mut sources = None;
+        if let Some(observed) = observed {
+            figures.ledger.observed = observed.packets;
+            sources = Some(observed.sources);
+        }
+        let by_port = self.settings.networks_by_port;
+        figures.networks = std::mem::take(&mut figures.networks).by_port(by_port);
+        let faults = faults(&figures);
+        for fault in &faults {
+            tracing::error!("{fault}; this is a bug in Darknet, please report it");
+        }
+        let mut window = window(figures, sources, edges);
+        window.faults = faults;
+        event(Event::Closed(&mut window));
+    }
+}
+
+fn window(
+    figures: BankFigures,
+    sources: Option<Sources>,
+    (start, end): (Nanoseconds, Nanoseconds),
+) -> Window<LiveFigures> {
+    Window {
+        edges: Some((timestamp(start), timestamp(end))),
+        epochs: Some((figures.first_epoch, figures.epoch)),
+        ledger: figures.ledger.clone(),
+        complete: true,
+        faults: Vec::new(),
+        aggregate: LiveFigures::new(figures, sources),
+    }
+}
+
+/// What does not add up in what the kernel has counted in a window.
+fn faults(figures: &BankFigures) -> Vec<String> {
+    let BankFigures {
+        ledger,
+        totals,
+        ports,
+        icmp,
+        networks,
+        row_overflow,
+        ..
+    } = figures;
+    let of = |class| totals.class(class).packets;
+    let ports: u64 = ports.iter().map(|(_, _, counts)| counts.packets).sum();
+    let messages: u64 = icmp.iter().map(|(_, counts)| counts.packets).sum();
+    let equations = [
+        (
+            "classes = counted",
+            Class::ALL.map(of).iter().sum(),
+            ledger.counted,
+        ),
+        (
+            "rows of ports and ICMP = their classes",
+            ports + messages + row_overflow.packets,
+            of(Class::TcpSyn)
+                + 2 * of(Class::TcpBackscatter)
+                + of(Class::TcpOther)
+                + of(Class::Udp)
+                + of(Class::Icmp)
+                + of(Class::IcmpBackscatter),
+        ),
+        (
+            "networks + overflow = counted without malformed",
+            networks.total().packets,
+            ledger.counted - of(Class::Malformed).min(ledger.counted),
+        ),
+    ];
+    let unequal = equations.iter().filter(|(_, left, right)| left != right);
+    let unequal =
+        unequal.map(|(equation, left, right)| format!("{equation}: {left} against {right}"));
+    let mismatch = ledger.check().err().map(|mismatch| mismatch.to_string());
+    mismatch.into_iter().chain(unequal).collect()
+}
