@@ -177,7 +177,7 @@ pub struct Part {
     pub front: [Slot; FRONT],
     /// Networks on their way from `front` to the table that all processors share.
     pub stage: [Slot; STAGE],
-    /// The line of the table that each of them begins to look for room in.
+    /// The line of the table, of those of both banks, in which each of them looks first.
     pub lines: [u32; STAGE],
 }
 

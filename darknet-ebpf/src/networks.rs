@@ -7,7 +7,7 @@ use crate::{
 /// Sizes of the parts of the table of source networks.
 pub mod rows {
     /// Networks that a processor keeps to itself: 16 KiB, which stay in its first cache.
-    pub const FRONT: usize = 1024;
+    pub const FRONT: usize = 2048;
     /// Networks that are handed on together, so that their cache misses overlap.
     pub const STAGE: usize = 64;
     /// Slots in a line of the shared table: 64 bytes, which are fetched together.

@@ -19,12 +19,12 @@ use darknet_ebpf::{
 
 use crate::{
     atomic::Shared,
-    maps::{BY_PORT, LINES, NETWORKS, PARTS, SEED, WIDE},
+    maps::{BY_PORT, LINES, NETWORKS, SEED, WIDE},
 };
 
-/// Counts a packet for its source network. `number` is that of `part`.
+/// Counts a packet for its source network.
 #[inline(always)]
-pub(crate) fn count(part: &mut Part, number: u32, bank: u32, packet: &Packet) {
+pub(crate) fn count(part: &mut Part, bank: u32, packet: &Packet) {
     let grain = match BY_PORT.load() {
         0 => Grain::Network,
         _ => Grain::Port,
@@ -40,7 +40,7 @@ pub(crate) fn count(part: &mut Part, number: u32, bank: u32, packet: &Packet) {
         }
         let evicted = *place;
         place.value = Packed::default();
-        stage(part, number, bank, evicted);
+        stage(part, bank, evicted);
         return;
     }
     *place = Slot {
@@ -48,7 +48,7 @@ pub(crate) fn count(part: &mut Part, number: u32, bank: u32, packet: &Packet) {
         value: Packed::empty(key.code).plus(one),
     };
     if evicted.value != Packed::default() {
-        stage(part, number, bank, evicted);
+        stage(part, bank, evicted);
     }
 }
 
@@ -59,10 +59,11 @@ fn hash(key: NetworkKey) -> u64 {
 
 /// Hands a slot on; with many others, once there are many.
 #[inline(always)]
-fn stage(part: &mut Part, number: u32, bank: u32, slot: Slot) {
+fn stage(part: &mut Part, bank: u32, slot: Slot) {
     let at = part.tally.staged as usize & (STAGE - 1);
     part.stage[at] = slot;
-    part.lines[at] = first_line(hash(slot.network()), LINES.load());
+    let lines = LINES.load();
+    part.lines[at] = bank * lines + first_line(hash(slot.network()), lines);
     if at < STAGE - 1 {
         part.tally.staged = at as u64 + 1;
         return;
@@ -70,48 +71,50 @@ fn stage(part: &mut Part, number: u32, bank: u32, slot: Slot) {
     part.tally.staged = 0;
     let mut seen = 0;
     for &line in &part.lines {
-        if let Some(line) = NETWORKS.get_ptr(bank * LINES.load() + line) {
+        if let Some(line) = NETWORKS.get_ptr(line) {
             // SAFETY: a look-up that succeeded points to a value, which lives as long as its map.
-            seen ^= unsafe { (&raw const (*line).0[0].key).read_volatile() };
+            seen ^= unsafe { (&raw const (*line).0[0].value.0).read_volatile() };
         }
     }
     // Or the reads would be for nothing, and not there.
     part.tally.scratch = seen;
-    let mut order = Order { number, bank };
+    let mut order = Order { part, bank };
     let order = (&raw mut order).cast();
     // SAFETY: `settle` is what the helper calls, with `order`, which lives until it returns.
-    unsafe { bpf_loop(STAGE as u32, settle as *mut c_void, order, 0) };
+    unsafe { bpf_loop(STAGE as u32 / AT_ONCE, settle as *mut c_void, order, 0) };
 }
+
+/// Slots that are settled in one call: a call costs as much as a slot.
+const AT_ONCE: u32 = 4;
 
 /// Which stage is to be emptied.
 #[repr(C)]
 struct Order {
-    number: u32,
+    part: *mut Part,
     bank: u32,
 }
 
-/// Counts one slot of the stage into the table. Called by the kernel, so that its verifier looks
-/// at this once and not once for each slot.
+/// Counts some slots of the stage into the table. Called by the kernel, so that its verifier looks
+/// at this once and not once for each turn.
 ///
 /// # Safety
 ///
 /// `order` is an [`Order`].
 #[inline(never)]
-unsafe extern "C" fn settle(at: u32, order: *mut c_void) -> i64 {
+unsafe extern "C" fn settle(turn: u32, order: *mut c_void) -> i64 {
     // SAFETY: that is what the caller says.
-    let &Order { number, bank } = unsafe { &*order.cast() };
-    let Some(part) = PARTS.get_ptr_mut(number) else {
-        return 1;
-    };
+    let &Order { part, bank } = unsafe { &*order.cast() };
     // SAFETY: the stage is this processor's, and the program that called is waiting.
     let part = unsafe { &mut *part };
-    let at = at as usize & (STAGE - 1);
-    let slot = part.stage[at];
     let is_full = part.tally.network_overflow.packets != 0;
-    if !add(slot, part.lines[at], bank, is_full) {
-        let counts = slot.value.counts();
-        part.tally.network_overflow.packets += counts.packets;
-        part.tally.network_overflow.bytes += counts.bytes;
+    for at in 0..AT_ONCE {
+        let at = (turn * AT_ONCE + at) as usize & (STAGE - 1);
+        let slot = part.stage[at];
+        if !add(slot, part.lines[at], bank, is_full) {
+            let counts = slot.value.counts();
+            part.tally.network_overflow.packets += counts.packets;
+            part.tally.network_overflow.bytes += counts.bytes;
+        }
     }
     0
 }
@@ -122,36 +125,60 @@ unsafe extern "C" fn settle(at: u32, order: *mut c_void) -> i64 {
 /// network's own: full lines don't make their neighbours full. Where `is_full`, there are only the
 /// first two, so that a flood of new networks costs no more than others.
 #[inline(always)]
-fn add(slot: Slot, first: u32, bank: u32, is_full: bool) -> bool {
-    let lines = LINES.load();
-    let mut line = first;
-    let mut distance = 0;
-    for pair in 0..PAIRS {
-        match add_to_line(slot, bank * lines + line, bank) {
-            Outcome::Elsewhere => {}
-            Outcome::Added => return true,
-            Outcome::Lost => return false,
-        }
-        match add_to_line(slot, bank * lines + (line ^ 1), bank) {
-            Outcome::Elsewhere => {}
-            Outcome::Added => return true,
-            Outcome::Lost => return false,
-        }
-        if is_full {
-            return false;
-        }
-        if pair == 0 {
-            distance = next_line(hash(slot.network()), lines);
-        }
-        line += distance;
-        if line >= lines {
-            line -= lines;
-        }
+fn add(slot: Slot, line: u32, bank: u32, is_full: bool) -> bool {
+    let mut outcome = add_to_pair(slot, line, bank);
+    if matches!(outcome, Outcome::Elsewhere) && !is_full {
+        let mut search = Search {
+            slot,
+            line,
+            bank,
+            outcome,
+        };
+        let order = (&raw mut search).cast();
+        // SAFETY: `further` is what the helper calls, with `search`, which lives until it returns.
+        unsafe { bpf_loop(PAIRS - 1, further as *mut c_void, order, 0) };
+        outcome = search.outcome;
     }
-    false
+    matches!(outcome, Outcome::Added)
+}
+
+/// A slot whose place is not in the lines where it belongs first.
+#[repr(C)]
+struct Search {
+    slot: Slot,
+    line: u32,
+    bank: u32,
+    outcome: Outcome,
+}
+
+/// Tries the next two lines; ends the search with 1.
+///
+/// # Safety
+///
+/// `search` is a [`Search`].
+#[inline(never)]
+unsafe extern "C" fn further(_: u32, search: *mut c_void) -> i64 {
+    // SAFETY: that is what the caller says, who waits meanwhile.
+    let search = unsafe { &mut *search.cast::<Search>() };
+    let lines = LINES.load();
+    search.line += next_line(hash(search.slot.network()), lines);
+    if search.line >= (search.bank + 1) * lines {
+        search.line -= lines;
+    }
+    search.outcome = add_to_pair(search.slot, search.line, search.bank);
+    i64::from(!matches!(search.outcome, Outcome::Elsewhere))
+}
+
+#[inline(always)]
+fn add_to_pair(slot: Slot, line: u32, bank: u32) -> Outcome {
+    match add_to_line(slot, line, bank) {
+        Outcome::Elsewhere => add_to_line(slot, line ^ 1, bank),
+        outcome => outcome,
+    }
 }
 
 /// What became of a slot.
+#[repr(u32)]
 enum Outcome {
     Added,
     /// It outgrew its word, and there is no room for that.

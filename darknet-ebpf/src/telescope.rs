@@ -215,7 +215,7 @@ impl Bank {
             self.add(part, icmp_row(key), packet.bytes);
         }
         if packet.class != Class::Malformed {
-            table::count(part, self.number, bank(self.epoch), packet);
+            table::count(part, bank(self.epoch), packet);
         }
     }
 
