@@ -195,7 +195,7 @@ pub struct Tally {
     /// By [`Cell`], where packets ended.
     pub cells: [u64; 16],
     /// By [`Tool`], packets that carry its mark.
-    pub tools: [u64; 8],
+    pub tools: [u64; 7],
     /// By [`Class`].
     pub classes: [Counts; 16],
     /// Packets whose source network found no room in the table of networks.
@@ -206,6 +206,20 @@ pub struct Tally {
     pub staged: u64,
     /// The program's own: says nothing.
     pub scratch: u64,
+    /// What it is about to say in its log, as bits: [`note`].
+    pub notes: u64,
+}
+
+/// What the program says in its log: once in each turn on each processor.
+pub mod note {
+    /// The table of source networks is full.
+    pub const NETWORKS: u64 = 1;
+    /// The table of wide counters is full.
+    pub const WIDE: u64 = 2;
+    /// The ring of records is full.
+    pub const RECORDS: u64 = 4;
+    /// All of them, as they have been said.
+    pub const SAID: u64 = 8;
 }
 
 // The layout is shared with a program compiled by another compiler: a change shows here first.
@@ -216,7 +230,7 @@ const _: () = assert!(size_of::<Counts>() == 16);
 const _: () = assert!(size_of::<State>() == 32);
 const _: () = assert!(size_of::<Tally>() == 512 && align_of::<Tally>() == 8);
 const _: () = assert!(size_of::<Part>().is_multiple_of(64) && align_of::<Part>() == 8);
-const _: () = assert!(Class::ALL.len() <= 16 && Cell::ALL.len() <= 16 && Tool::ALL.len() <= 8);
+const _: () = assert!(Class::ALL.len() <= 16 && Cell::ALL.len() <= 16 && Tool::ALL.len() <= 7);
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated::bpf_loop;
 use darknet_ebpf::{
     Packet,
-    abi::Part,
+    abi::{Part, note},
     networks::{
         CLAIMED, Grain, NetworkKey, Slot, WideKey, first_line, front_place, next_line,
         rows::{PAIRS, SLOTS, STAGE},
@@ -112,6 +112,7 @@ unsafe extern "C" fn settle(turn: u32, order: *mut c_void) -> i64 {
         let slot = part.stage[at];
         if !add(slot, part.lines[at], bank, is_full) {
             let counts = slot.value.counts();
+            part.tally.notes |= note::NETWORKS;
             part.tally.network_overflow.packets += counts.packets;
             part.tally.network_overflow.bytes += counts.bytes;
         }

@@ -12,9 +12,10 @@ use aya_ebpf::{
     maps::{LpmTrie, lpm_trie::Key},
     programs::XdpContext,
 };
+use aya_log_ebpf::warn;
 use darknet_ebpf::{
     Cell, Class, Frame, Header, IcmpKey, Ip, Link, Malformed, Outer, Packet, PortTable, Version,
-    abi::{self, Part, bank, icmp_row, port_row},
+    abi::{self, Part, bank, icmp_row, note, port_row},
     is_dark,
     networks::{Grain, NetworkKey},
     outer,
@@ -68,7 +69,30 @@ fn run(context: &XdpContext) -> u32 {
         Fate::Packet(packet) => (XDP_DROP, bank.take(part, &packet)),
     };
     part.tally.cells[cell as usize & 15] += 1;
+    if part.tally.notes.wrapping_sub(1) < note::SAID - 1 {
+        say(&mut part.tally.notes);
+    }
     action
+}
+
+/// Says in the log what was noted, once in each turn on each processor.
+#[inline(always)]
+fn say(notes: &mut u64) {
+    match *notes {
+        note::NETWORKS => warn!(
+            (),
+            "no room for more source networks: they are in the overflow"
+        ),
+        note::WIDE => warn!(
+            (),
+            "no room for the counts of a busy port: it is in the overflow"
+        ),
+        _ => warn!(
+            (),
+            "the ring of header records is full: who reads it is too slow"
+        ),
+    }
+    *notes = note::SAID;
 }
 
 /// What a frame is, as far as it can be read.
@@ -189,7 +213,11 @@ impl Bank {
     #[inline(always)]
     fn take(&self, part: &mut Part, packet: &Packet) -> Cell {
         self.count(part, packet);
-        deliver(packet, self.epoch)
+        let cell = deliver(packet, self.epoch);
+        if matches!(cell, Cell::HeadersFull) {
+            part.tally.notes |= note::RECORDS;
+        }
+        cell
     }
 
     /// Adds a packet to every table that it belongs in.
@@ -234,6 +262,7 @@ impl Bank {
         let word = core::mem::take(row);
         if !table::add_wide(number.into(), word, bank(self.epoch)) {
             let counts = word.counts();
+            part.tally.notes |= note::WIDE;
             part.tally.row_overflow.packets += counts.packets;
             part.tally.row_overflow.bytes += counts.bytes;
         }

@@ -7,6 +7,8 @@
 mod attach;
 /// The tables, and how a bank is taken out of use and read.
 mod counters;
+/// What the program says.
+mod log;
 /// Which program an interface has, and what it missed.
 mod netlink;
 /// The embedded program, and what goes wrong when it is loaded.
@@ -460,6 +462,12 @@ impl Kernel {
             program: information.id(),
             fragments: information.name_as_str() == Some(object::FRAGMENTS),
         })
+    }
+
+    /// Hands on to `tracing` what the kernel program has said since the last time: that a table or
+    /// the ring is full.
+    pub fn forward_log(&mut self) {
+        self.program.log.forward();
     }
 
     /// Bytes that the kernel has set aside for the tables, as it says itself.

@@ -34,7 +34,7 @@ pub(super) const RING_AT_LEAST: u32 = 4096;
 /// bytes.
 const WIDE: u32 = 4096;
 /// What the table of these, and the small ones, take.
-const REST: usize = 3 << 19;
+const REST: usize = 2 << 20;
 /// What a prefix takes in a trie of the kernel.
 const PREFIX: usize = 128;
 /// All tables, unless the host has many processors or the settings say otherwise.
@@ -317,6 +317,7 @@ mod tests {
         assert_eq!(symbols(&file, "xdp.frags"), [FRAGMENTS].into());
         assert_eq!(symbols(&file, "xdp"), [PLAIN].into());
         let tables = [
+            "AYA_LOGS",
             "DARK_V4_PREFIXES",
             "DARK_V6_PREFIXES",
             "FILTER_V4",

@@ -16,6 +16,7 @@ use darknet_ebpf::{
 use super::{
     Records, Settings, attach,
     counters::Counters,
+    log::Log,
     object,
     pins::{Pins, Shape},
     sys::Link,
@@ -28,6 +29,7 @@ pub(super) struct Program {
     loaded: Ebpf,
     pub(super) counters: Counters,
     pub(super) records: Option<Records>,
+    pub(super) log: Log,
     /// Bytes that the kernel has set aside for its tables.
     pub(super) memory: u64,
 }
@@ -85,6 +87,7 @@ impl Program {
                 .then(|| Records::new(records))
                 .transpose()?,
             counters,
+            log: Log::take(&mut loaded)?,
             memory,
             loaded,
         })

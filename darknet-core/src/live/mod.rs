@@ -141,6 +141,7 @@ impl Telescope {
                 let changed = session.change(change, watch.any, &mut event);
                 event(Event::Changed(changed.map(|()| &session.settings.dark)));
             }
+            session.kernel.forward_log();
             let now = self.window_start(now());
             // A clock that was set back leaves the window open until it has caught up.
             if now > session.start {
