@@ -75,6 +75,9 @@ pub struct DarkSpace {
     pub excluded: Vec<IpNet>,
     /// How many addresses that makes; `None` without a prefix.
     pub addresses: Option<u128>,
+    /// Whether it was so for all packets. A process that took over from another may have been told
+    /// otherwise, and then its first window is the other's.
+    pub is_known: bool,
 }
 
 /// A row of `ports`.
@@ -206,6 +209,7 @@ impl Snapshot {
                 prefixes: dark.prefixes().to_vec(),
                 excluded: dark.excluded().to_vec(),
                 addresses: dark.addresses(),
+                is_known: window.dark_is_known,
             },
             ledger: window.ledger.clone(),
             coverage: window.ledger.coverage(),

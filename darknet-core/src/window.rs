@@ -23,6 +23,9 @@ pub struct Window<A> {
     pub complete: bool,
     /// What does not add up; empty unless there is a bug in Darknet.
     pub faults: Vec<String>,
+    /// Whether what is dark now was dark for all of its packets; a process that took over may have
+    /// been told otherwise than the one before it.
+    pub dark_is_known: bool,
     /// What was counted.
     pub aggregate: A,
 }

@@ -132,11 +132,13 @@ pub struct State {
     pub handed_over: u64,
     /// Where the window begins that holds what has not been handed over: nanoseconds since 1970.
     pub begun: u64,
+    /// A hash of what is dark: another process may have said something else.
+    pub dark: u64,
 }
 
 impl State {
     /// The number of this layout of all tables: whoever changes a layout changes it.
-    pub const LAYOUT: u64 = 2;
+    pub const LAYOUT: u64 = 3;
 }
 
 /// Which bank an epoch counts in: there are two, and they take turns.
@@ -227,7 +229,7 @@ const _: () = assert!(size_of::<Packet>() == 48 && align_of::<Packet>() == 4);
 const _: () = assert!(size_of::<IcmpKey>() == 3);
 const _: () = assert!(size_of::<PortTable>() == 1);
 const _: () = assert!(size_of::<Counts>() == 16);
-const _: () = assert!(size_of::<State>() == 32);
+const _: () = assert!(size_of::<State>() == 40);
 const _: () = assert!(size_of::<Tally>() == 512 && align_of::<Tally>() == 8);
 const _: () = assert!(size_of::<Part>().is_multiple_of(64) && align_of::<Part>() == 8);
 const _: () = assert!(Class::ALL.len() <= 16 && Cell::ALL.len() <= 16 && Tool::ALL.len() <= 7);

@@ -431,11 +431,19 @@ fn networks_that_find_no_room_are_in_the_overflow() {
         let figures = kernel.flip_and_drain().expect("drained");
         let overflow = figures.networks.overflow();
         let kept = figures.networks.iter().count();
-        assert_eq!(kept as u64 + overflow.packets, u64::from(SENT), "turn {turn}");
+        assert_eq!(
+            kept as u64 + overflow.packets,
+            u64::from(SENT),
+            "turn {turn}"
+        );
         assert!((32_768..=70_000).contains(&kept), "turn {turn}: {kept}");
         assert_eq!(overflow.bytes, overflow.packets * 40, "turn {turn}");
         assert!(!figures.networks.is_complete(), "turn {turn}");
-        assert_eq!(figures.networks.total().packets, u64::from(SENT), "turn {turn}");
+        assert_eq!(
+            figures.networks.total().packets,
+            u64::from(SENT),
+            "turn {turn}"
+        );
     }
 }
 
@@ -669,7 +677,11 @@ fn flipping_under_load_loses_nothing() {
             let ports = figures.ports.iter().map(|(_, _, counts)| counts.packets);
             assert_eq!(figures.ledger.counted, udp.packets, "turn {turns}");
             assert_eq!(ports.sum::<u64>(), udp.packets, "turn {turns}");
-            assert_eq!(figures.networks.total().packets, udp.packets, "turn {turns}");
+            assert_eq!(
+                figures.networks.total().packets,
+                udp.packets,
+                "turn {turns}"
+            );
             assert_eq!(
                 figures.ledger.cell(Cell::NotRequested),
                 udp.packets,

@@ -1,4 +1,5 @@
 use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     mem::offset_of,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -16,7 +17,7 @@ use darknet_ebpf::{
 
 use super::sys::{self, Table, Words};
 use crate::{
-    Error, Ledger, Nanoseconds,
+    Dark, Error, Ledger, Nanoseconds,
     aggregate::{Counts, Icmp, Networks, Ports, Totals},
 };
 
@@ -87,8 +88,9 @@ impl Counters {
     }
 
     /// Begins at a turn, before the program has run.
-    pub(super) fn begin(&self, epoch: u64) {
+    pub(super) fn begin(&self, epoch: u64, dark: &Dark) {
         for (offset, value) in [
+            (offset_of!(State, dark), fingerprint(dark)),
             (offset_of!(State, epoch), epoch),
             (offset_of!(State, layout), State::LAYOUT),
             (offset_of!(State, handed_over), epoch),
@@ -101,6 +103,11 @@ impl Counters {
     pub(super) fn layout(&self) -> u64 {
         self.state(offset_of!(State, layout))
             .load(Ordering::Relaxed)
+    }
+
+    /// Whether this is what was dark.
+    pub(super) fn has_dark(&self, dark: &Dark) -> bool {
+        self.state(offset_of!(State, dark)).load(Ordering::Relaxed) == fingerprint(dark)
     }
 
     /// Where the window began that holds what has not been handed over.
@@ -205,6 +212,13 @@ impl Counters {
         });
         all.map_err(wide_error)
     }
+}
+
+/// A number that tells one dark space from another.
+fn fingerprint(dark: &Dark) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (dark.prefixes(), dark.excluded()).hash(&mut hasher);
+    hasher.finish()
 }
 
 fn wide_error(source: std::io::Error) -> Error {

@@ -176,6 +176,8 @@ pub struct Inheritance {
     pub figures: BankFigures,
     /// Where the window began that they belong to.
     pub begun: Nanoseconds,
+    /// Whether the same was dark as is now.
+    pub same_dark: bool,
     /// Its records. Some may be missing: the process that took them has not told of them.
     pub records: Vec<Records>,
 }
@@ -264,12 +266,12 @@ impl Kernel {
     }
 
     /// What a telescope that had left its tables pinned has counted and not handed over; once,
-    /// after [`attach`](Self::attach) has taken its place.
+    /// after [`attach`](Self::attach) has taken its place. `dark` is what is dark now.
     ///
     /// # Errors
     ///
     /// What the kernel said.
-    pub fn inheritance(&mut self) -> Result<Option<Inheritance>, Error> {
+    pub fn inheritance(&mut self, dark: &Dark) -> Result<Option<Inheritance>, Error> {
         let Some(Pinned { left, .. }) = &mut self.pinned else {
             return Ok(None);
         };
@@ -277,14 +279,17 @@ impl Kernel {
         for (counters, records) in left.drain(..) {
             let figures = counters.remains()?;
             let begun = counters.begun();
+            let same_dark = counters.has_dark(dark);
             let all = match &mut all {
                 Some(all) => {
                     all.figures.merge(&figures);
+                    all.same_dark &= same_dark;
                     all
                 }
                 None => all.insert(Inheritance {
                     figures,
                     begun,
+                    same_dark,
                     records: Vec::new(),
                 }),
             };

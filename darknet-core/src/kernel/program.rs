@@ -79,7 +79,7 @@ impl Program {
             Some(Map::Array(map) | Map::HashMap(map)) => Ok(map),
             _ => Err(missing(name)),
         })?;
-        counters.begin(epoch);
+        counters.begin(epoch, &settings.dark);
         let records = loaded.take_map(RECORDS).ok_or_else(|| missing(RECORDS))?;
         Ok(Self {
             records: settings

@@ -78,12 +78,14 @@ impl Window<LiveFigures> {
             ledger,
             complete,
             faults,
+            dark_is_known,
             aggregate,
         } = self;
         *epochs = match (*epochs, other.epochs) {
             (Some(mine), Some(theirs)) => Some((mine.0.min(theirs.0), mine.1.max(theirs.1))),
             (mine, theirs) => mine.or(theirs),
         };
+        *dark_is_known &= other.dark_is_known;
         faults.extend(other.faults.iter().cloned());
         *edges = match (*edges, other.edges) {
             (Some(mine), Some(theirs)) => Some((mine.0.min(theirs.0), mine.1.max(theirs.1))),

@@ -54,10 +54,11 @@ impl<'a> Session<'a> {
 
     /// Tells of what a telescope before this one has left, and takes this one's records.
     pub(super) fn inherit(&mut self, event: &mut impl FnMut(Event<'_>)) -> Result<(), Error> {
-        if let Some(inheritance) = self.kernel.inheritance()? {
+        if let Some(inheritance) = self.kernel.inheritance(&self.settings.dark)? {
             let Inheritance {
                 mut figures,
                 begun,
+                same_dark,
                 records,
             } = inheritance;
             let mut observed = None;
@@ -69,7 +70,12 @@ impl<'a> Session<'a> {
             let packets = observed.as_ref().map_or(0, |observed| observed.packets);
             figures.ledger.abandon(packets);
             let first = self.telescope.window_start(begun);
-            self.told(figures, observed, (first, self.end()), event);
+            self.told(figures, observed, (first, self.end()), &mut |told| {
+                if let Event::Closed(window) = told {
+                    window.dark_is_known = same_dark;
+                    event(Event::Closed(window));
+                }
+            });
         }
         if let (Some(observer), Some(records)) = (&self.observer, self.kernel.take_records()) {
             observer.add(records);
@@ -178,6 +184,7 @@ fn window(
         ledger: figures.ledger.clone(),
         complete: true,
         faults: Vec::new(),
+        dark_is_known: true,
         aggregate: LiveFigures::new(figures, sources),
     }
 }

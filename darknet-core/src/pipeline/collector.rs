@@ -116,6 +116,7 @@ impl<'a, A: Aggregate, F: FnMut(Window<A>) -> ControlFlow<(), Option<A>>> Collec
         let window = Window {
             epochs: None,
             faults: Vec::new(),
+            dark_is_known: true,
             edges: edges.map(|(start, end)| (timestamp(start), timestamp(end))),
             ledger,
             complete,

@@ -120,6 +120,9 @@ fn dark(snapshot: &Snapshot) -> String {
         Some(addresses) => format!("dark: {} ({addresses} addresses)", list(&space.prefixes)),
         None => "dark: every destination".into(),
     };
+    if !space.is_known {
+        text += " now; it was another space for a part of the packets";
+    }
     if !space.excluded.is_empty() {
         text += &format!(" without {}", list(&space.excluded));
     }
