@@ -2,7 +2,7 @@ use crate::{
     class::Class,
     ledger::Cell,
     networks::{
-        Slot,
+        Slot, WideKey,
         rows::{FRONT, STAGE},
     },
     packet::{Packet, Version},
@@ -179,6 +179,10 @@ pub struct Part {
     pub front: [Slot; FRONT],
     /// Networks on their way from `front` to the table that all processors share.
     pub stage: [Slot; STAGE],
+    /// The program's own, and not on its small stack: the key of a wide counter.
+    pub wide: WideKey,
+    /// The program's own: what a wide counter begins with, 0, up to the end of a cache line.
+    pub nothing: [Counts; 3],
     /// The line of the table, of those of both banks, in which each of them looks first.
     pub lines: [u32; STAGE],
 }

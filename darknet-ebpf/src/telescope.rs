@@ -260,7 +260,7 @@ impl Bank {
             return;
         }
         let word = core::mem::take(row);
-        if !table::add_wide(number.into(), word, bank(self.epoch)) {
+        if !table::add_wide(part, number.into(), word, bank(self.epoch)) {
             let counts = word.counts();
             part.tally.notes |= note::WIDE;
             part.tally.row_overflow.packets += counts.packets;
