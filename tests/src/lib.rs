@@ -1,13 +1,21 @@
 //! What the end-to-end tests share.
 #![forbid(unsafe_code)]
 
+/// Documents of windows, one and all of a telescope's life.
+pub mod documents;
 /// Capture files, made byte by byte.
 pub mod file;
+/// A host of its own for telescopes that are pinned and reloaded.
+#[cfg(target_os = "linux")]
+pub mod host;
 /// The telescope on the wire: the program as its users run it, in a world of the lab.
 #[cfg(target_os = "linux")]
 pub mod live;
 /// A second opinion on every packet: a naive reference of the definitions.
 pub mod naive;
+/// Traffic that flows while telescopes come and go.
+#[cfg(target_os = "linux")]
+pub mod traffic;
 /// Snapshots beside the truth.
 pub mod truth;
 

@@ -80,6 +80,19 @@ pub fn has_program(namespace: &Namespace, interface: &str) -> bool {
     link.expect(interface).contains("prog/xdp")
 }
 
+/// Waits for something that takes a moment.
+///
+/// # Panics
+///
+/// If it takes ten seconds.
+pub fn until(what: &str, done: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// A run of the program, in a process of its own; it is killed when this is dropped.
 #[derive(Debug)]
 pub struct Run {
