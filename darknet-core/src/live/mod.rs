@@ -156,7 +156,7 @@ impl Telescope {
         if watch.pins.is_none() || outcome.is_err() {
             session.kernel.detach()?;
         }
-        session.close(session.start.saturating_add(self.window), &mut event)?;
+        session.leave(&mut event)?;
         outcome
     }
 

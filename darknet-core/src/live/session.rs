@@ -69,7 +69,9 @@ impl<'a> Session<'a> {
             // What the other process had taken, it has not told of.
             let packets = observed.as_ref().map_or(0, |observed| observed.packets);
             figures.ledger.abandon(packets);
-            let first = self.telescope.window_start(begun);
+            // 0: it was killed before it could say. And a clock may have been set back.
+            let begun = if begun == 0 { self.start } else { begun };
+            let first = self.telescope.window_start(begun).min(self.start);
             self.told(figures, observed, (first, self.end()), &mut |told| {
                 if let Event::Closed(window) = told {
                     window.dark_is_known = same_dark;
@@ -124,6 +126,17 @@ impl<'a> Session<'a> {
         self.told(figures, observed, (self.start, next), event);
         self.start = next;
         self.kernel.handed_over(next)
+    }
+
+    /// Tells of the open window, as nobody will be there when it closes. What is pinned counts on
+    /// in it.
+    pub(super) fn leave(&mut self, event: &mut impl FnMut(Event<'_>)) -> Result<(), Error> {
+        let figures = self.kernel.cut()?;
+        let observed = self.observed(figures.epoch);
+        // What it took from now on, it could tell nobody; the next process can.
+        self.observer = None;
+        self.told(figures, observed, (self.start, self.end()), event);
+        self.kernel.handed_over(self.start)
     }
 
     /// The open window so far.

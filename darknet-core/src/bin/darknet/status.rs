@@ -149,7 +149,8 @@ impl Page {
     /// Readers see the old page or the new one, never a part.
     fn replace(&self, extension: &str, bytes: &[u8]) -> io::Result<()> {
         let path = self.base.with_added_extension(extension);
-        let unfinished = self.base.with_added_extension("part");
+        // Each has its own: another thread may leave another page meanwhile.
+        let unfinished = path.with_added_extension("part");
         fs::write(&unfinished, bytes)?;
         fs::rename(unfinished, path)
     }
