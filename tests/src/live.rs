@@ -45,6 +45,29 @@ pub fn plan(name: &str, count: u64) -> Plan {
     scenario.compile().expect(name)
 }
 
+/// SYN packets, a flow of equal share for each port and destination.
+///
+/// # Panics
+///
+/// If a destination is no prefix.
+pub fn syns(count: u64, flows: &[(u16, &str)]) -> Plan {
+    let mut text = format!("seed = 7\ncount = {count}\nrate = 1000\n");
+    text.push_str("start = \"2021-05-01T00:00:00Z\"\n");
+    for (port, destination) in flows {
+        let sources = match destination.contains(':') {
+            true => "2001:db8::/33",
+            false => "198.18.0.0/15",
+        };
+        text.push_str(&format!(
+            "[[flow]]\nname = \"{port}\"\nkind = \"syn\"\n\
+             sources = {{ prefix = \"{sources}\", count = 50 }}\n\
+             destinations = [\"{destination}\"]\nports = [{{ port = {port} }}]\n"
+        ));
+    }
+    let scenario = Scenario::from_toml(&text).expect("a scenario");
+    scenario.compile().expect("a plan")
+}
+
 /// Sends all frames of a plan, so many a second at most, and says what was meant by them.
 ///
 /// # Panics

@@ -17,16 +17,13 @@ use std::{
 
 use darknet_tests::{
     documents::{assert_adds_up, number},
-    live::{DARKNET, Run, Signal, darknet, has_program, plan, run, send, until, world},
+    live::{DARKNET, Run, Signal, darknet, has_program, plan, run, send, syns, until, world},
     privileged,
     truth::assert_document,
 };
 use serde_json::Value;
 use tempfile::TempDir;
-use xtask::{
-    lab::{Generator, Limits, Mode, Namespace, Options, PlanFrames, Sent, Sink, World},
-    scenario::{Plan, Scenario},
-};
+use xtask::lab::{Generator, Limits, Mode, Namespace, Options, PlanFrames, Sent, Sink, World};
 
 /// The dark prefixes of the scenarios.
 const DARK: [&str; 4] = ["--dark", "203.0.113.0/24", "--dark", "2001:db8:da2c::/48"];
@@ -42,25 +39,6 @@ fn timeless(mut document: Value) -> Value {
         assert!(edge.is_string(), "{edge}");
     }
     document
-}
-
-/// SYN packets, a flow of equal share for each port and destination.
-fn syns(count: u64, flows: &[(u16, &str)]) -> Plan {
-    let mut text = format!("seed = 7\ncount = {count}\nrate = 1000\n");
-    text.push_str("start = \"2021-05-01T00:00:00Z\"\n");
-    for (port, destination) in flows {
-        let sources = match destination.contains(':') {
-            true => "2001:db8::/33",
-            false => "198.18.0.0/15",
-        };
-        text.push_str(&format!(
-            "[[flow]]\nname = \"{port}\"\nkind = \"syn\"\n\
-             sources = {{ prefix = \"{sources}\", count = 50 }}\n\
-             destinations = [\"{destination}\"]\nports = [{{ port = {port} }}]\n"
-        ));
-    }
-    let scenario = Scenario::from_toml(&text).expect("a scenario");
-    scenario.compile().expect("a plan")
 }
 
 #[test]
