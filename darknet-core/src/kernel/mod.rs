@@ -236,11 +236,11 @@ impl Kernel {
         let pinned = self.pinned.as_ref();
         let link = pinned.map_or(Ok(None), |pinned| pinned.pins.link())?;
         let ends = link.as_ref().map(|link| attach::ends(link)).transpose()?;
+        let takes_over = ends.as_ref().is_some_and(|ends| ends.interface.is_some());
         let attached = match (link, ends) {
-            (Some(link), Some(ends)) if ends.interface.is_some() => {
+            (Some(link), Some(ends)) if takes_over => {
                 let (mut attachment, program) = attach::find(interface, ends)?;
                 attachment.program = self.program.replace(program, &link)?;
-                counters::wait_for_programs()?;
                 Attached {
                     attachment,
                     program,
@@ -262,7 +262,11 @@ impl Kernel {
                 }
             }
         };
-        Ok(&self.attached.insert(attached).attachment)
+        let attached = self.attached.insert(attached);
+        if takes_over {
+            counters::wait_for_programs()?;
+        }
+        Ok(&attached.attachment)
     }
 
     /// What a telescope that had left its tables pinned has counted and not handed over; once,
@@ -312,7 +316,13 @@ impl Kernel {
         let mut next = Program::load(settings, epoch, pins)?;
         next.counters.set_begun(self.program.counters.begun());
         if let Some(attached) = &mut self.attached {
-            attached.attachment.program = next.replace(attached.program, &attached.link)?;
+            let replaced = next.replace(attached.program, &attached.link);
+            attached.attachment.program = replaced.inspect_err(|_| {
+                if let Some(pinned) = &self.pinned {
+                    // The first error says more.
+                    let _ = pinned.pins.remove(pinned.generation + 1);
+                }
+            })?;
         }
         if let Some(pinned) = &mut self.pinned {
             pinned.former.push(pinned.generation);
@@ -484,5 +494,19 @@ impl Kernel {
     fn xdp(&self) -> Result<&Xdp, Error> {
         let attached = self.attached.as_ref();
         self.program.xdp(attached.map(|attached| attached.program))
+    }
+}
+
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        let Self {
+            program: _,
+            attached,
+            pinned,
+        } = self;
+        // On no interface it has counted nothing: a start that was refused leaves no tables.
+        if let (None, Some(pinned)) = (attached, pinned) {
+            let _ = pinned.pins.remove(pinned.generation);
+        }
     }
 }

@@ -105,12 +105,13 @@ impl Program {
     pub(super) fn replace(&mut self, name: &'static str, link: &Link) -> Result<u32, Error> {
         let program = attach::program(&mut self.loaded, name)?;
         attach::ready(program).map_err(object::program_refused)?;
+        let number = attach::number(program)?;
         let fd = program.fd().map_err(object::program_refused)?;
         link.update(fd.as_fd()).map_err(|source| Error::System {
             doing: "putting the new kernel program in the place of the old one".into(),
             source,
         })?;
-        attach::number(program)
+        Ok(number)
     }
 
     /// The program of a name, or the one that would be tried first.
