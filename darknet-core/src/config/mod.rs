@@ -31,14 +31,12 @@ pub(crate) use given::Prefix;
 /// # Examples
 ///
 /// ```no_run
-/// use std::sync::atomic::AtomicBool;
-///
-/// use darknet_core::Config;
+/// use darknet_core::{Config, live::Control};
 ///
 /// let mut config = Config::read("telescope.toml")?;
 /// config.interface = Some("eth1".into());
-/// let stop = AtomicBool::new(false);
-/// config.telescope()?.watch(&config.watch()?, &stop, |event| println!("{event:?}"))?;
+/// let control = Control::new();
+/// config.telescope()?.watch(&config.watch()?, &control, |event| println!("{event:?}"))?;
 /// # Ok::<(), darknet_core::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
