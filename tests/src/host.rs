@@ -78,7 +78,7 @@ impl Host {
     ///
     /// If it says something else first.
     pub fn pinned(&self, arguments: &[&str]) -> Run {
-        let pinned = ["--pins", PINS, "--json", "--windows", "--top", "0"];
+        let pinned = ["--pins", PINS, "--json", "--windows"];
         self.watching(&[&pinned, arguments].concat())
     }
 

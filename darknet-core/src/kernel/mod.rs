@@ -235,7 +235,7 @@ impl Kernel {
         }
         let pinned = self.pinned.as_ref();
         let link = pinned.map_or(Ok(None), |pinned| pinned.pins.link())?;
-        let ends = link.as_ref().map(|link| attach::ends(link)).transpose()?;
+        let ends = link.as_ref().map(attach::ends).transpose()?;
         let takes_over = ends.as_ref().is_some_and(|ends| ends.interface.is_some());
         let attached = match (link, ends) {
             (Some(link), Some(ends)) if takes_over => {
