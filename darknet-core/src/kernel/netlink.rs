@@ -143,17 +143,25 @@ mod tests {
 
     #[test]
     fn the_program_and_what_was_missed_are_found_among_other_attributes() {
-        let xdp = [attribute(2, &[1]), attribute(4, &77u32.to_ne_bytes())].concat();
         let start = [vec![0; INTERFACE], attribute(3, b"eth1\0"), statistics()].concat();
-        let rest = [start.clone(), attribute(43 | 0x8000, &xdp)].concat();
-        let whole = answer(16, &rest);
-        let expected = LinkState {
-            name: "eth1".into(),
-            program: Some(77),
-            missed: 16,
-        };
-        assert_eq!(parse(&whole).expect("whole"), expected);
+        // `XDP_ATTACHED_DRV`, `XDP_ATTACHED_SKB`, `XDP_ATTACHED_HW`.
+        let whole = [1u8, 2, 3].map(|mode| {
+            let xdp = [attribute(2, &[mode]), attribute(4, &77u32.to_ne_bytes())].concat();
+            let rest = [start.clone(), attribute(43 | 0x8000, &xdp)].concat();
+            answer(16, &rest)
+        });
+        for (whole, is_generic) in whole.iter().zip([false, true, false]) {
+            let expected = LinkState {
+                name: "eth1".into(),
+                program: Some(77),
+                is_generic,
+                missed: 16,
+            };
+            assert_eq!(parse(whole).expect("whole"), expected);
+        }
+        let [whole, ..] = whole;
         let none = parse(&answer(16, &start)).expect("whole");
+        assert!(!none.is_generic);
         assert_eq!((none.program, none.missed), (None, 16));
         for length in 0..whole.len() {
             // Cut short anywhere: an error or no program, and no panic.

@@ -1,6 +1,7 @@
 use std::{
     env,
     io::{BufRead as _, BufReader, Write as _},
+    os::fd::AsFd as _,
     process::{Child, Command, Stdio},
     thread,
     time::Duration,
@@ -8,37 +9,32 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::MapType,
-    programs::{
-        links::FdLink,
-        xdp::{XdpLink, XdpMode},
-    },
+    maps::{Map, MapType},
 };
-
 use nix::sched::{CloneFlags, unshare};
 
 use super::*;
 use crate::kernel::{
     Settings, attach, object,
-    sys::interface_index,
+    sys::{Ends, Link, interface_index},
     testing::{alone, run},
 };
 
-const TALLY: &str = "TALLY";
+const PARTS: &str = "PARTS";
 
 fn object() -> Ebpf {
-    let settings = Settings {
-        networks: 8,
-        ..Settings::default()
-    };
-    object::load(&settings, object::processors().expect("counted")).expect("maps")
+    let processors = object::processors().expect("counted");
+    object::load(&Settings::default(), processors).expect("maps")
 }
 
+/// Some of the maps: those that hold what is counted, in two shapes.
 fn maps(loaded: &mut Ebpf) -> Vec<(&'static str, MapData)> {
-    let names = ["STATE", TALLY, "NETWORKS"];
-    names
-        .map(|name| (name, array(loaded, name).expect(name)))
-        .into()
+    let names = ["STATE", PARTS, "WIDE"];
+    let map = |name| match loaded.take_map(name) {
+        Some(Map::Array(map) | Map::HashMap(map)) => (name, map),
+        other => panic!("{name}: {other:?}"),
+    };
+    names.map(map).into()
 }
 
 fn pin(pins: &Pins, generation: u64, maps: &[(&'static str, MapData)]) {
@@ -47,13 +43,16 @@ fn pin(pins: &Pins, generation: u64, maps: &[(&'static str, MapData)]) {
 }
 
 /// Puts the object's program on `watched0`.
-fn attached(loaded: &mut Ebpf) -> FdLink {
-    let index = interface_index("watched0").expect("it is there");
-    let program = attach::program(loaded, object::FRAGMENTS).expect("a program");
-    attach::ready(program).expect("loaded");
-    let link = program.attach_to_if_index(index, XdpMode::Driver);
-    let link = program.take_link(link.expect("attached")).expect("a link");
-    link.try_into().expect("a link by descriptor")
+fn attached(loaded: &mut Ebpf) -> Link {
+    let (_, name, link) = attach::attach(loaded, "watched0").expect("attached");
+    assert_eq!(name, object::FRAGMENTS);
+    link
+}
+
+/// What the pinned link is between.
+fn pinned(pins: &Pins) -> Ends {
+    let link = pins.link().expect("looked").expect("it is there");
+    link.ends().expect("an answer")
 }
 
 fn program_id(loaded: &mut Ebpf) -> u32 {
@@ -110,20 +109,20 @@ fn maps_are_found_again_and_have_to_be_of_the_same_shape() {
         drop(pins);
         let pins = open(&folder).expect("opened again");
         assert_eq!(pins.generations().expect("read"), [9, 10]);
-        assert_eq!(names(&folder.join("9")), ["NETWORKS", "STATE", "TALLY"]);
+        assert_eq!(names(&folder.join("9")), ["PARTS", "STATE", "WIDE"]);
 
-        let [_, (_, tally), _] = &maps[..] else {
+        let [_, (_, parts), _] = &maps[..] else {
             panic!("three maps")
         };
-        let shape = Shape::of(tally).expect("known");
-        let found = pins.open_map(9, TALLY, &shape).expect("the same");
+        let shape = Shape::of(parts).expect("known");
+        let found = pins.open_map(9, PARTS, &shape).expect("the same");
         let id = |map: &MapData| map.info().expect("known").id();
-        assert_eq!(id(&found), id(tally));
+        assert_eq!(id(&found), id(parts));
         let any = Shape {
             entries: None,
             ..shape
         };
-        pins.open_map(9, TALLY, &any).expect("as many as there are");
+        pins.open_map(9, PARTS, &any).expect("as many as there are");
 
         let Shape {
             kind,
@@ -140,25 +139,25 @@ fn maps_are_found_again_and_have_to_be_of_the_same_shape() {
                     kind: other,
                     ..shape
                 },
-                format!("map TALLY has the kind {kind:?}, not PerCpuHash"),
+                format!("map PARTS has the kind {kind:?}, not PerCpuHash"),
             ),
             (
                 Shape { key: 8, ..shape },
-                format!("map TALLY has keys of {key} bytes, not 8"),
+                format!("map PARTS has keys of {key} bytes, not 8"),
             ),
             (
                 Shape { value: 1, ..shape },
-                format!("map TALLY has values of {value} bytes, not 1"),
+                format!("map PARTS has values of {value} bytes, not 1"),
             ),
             (
                 Shape {
                     entries: more,
                     ..shape
                 },
-                format!("map TALLY has room for {entries} entries, not {fewer}"),
+                format!("map PARTS has room for {entries} entries, not {fewer}"),
             ),
         ] {
-            let error = pins.open_map(9, TALLY, &wrong).expect_err(&difference);
+            let error = pins.open_map(9, PARTS, &wrong).expect_err(&difference);
             let path = folder.display();
             let expected = format!(
                 "{path}: the telescope pinned there is of another version ({difference}); end it with darknet detach --pins {path}, or run the version that made it"
@@ -276,26 +275,27 @@ fn a_link_outlives_its_program_is_moved_and_taken_off_at_once() {
         let link = attached(&mut first);
         let first_program = program_id(&mut first);
         pin(&pins, 1, &maps(&mut first));
-        let pinned = pins.pin_link(link).expect("pinned");
-        let index = interface_index("watched0");
-        assert_eq!((pinned.interface, pinned.program), (index, first_program));
-        drop((pinned, first));
+        pins.pin_link(&link).expect("pinned");
+        let interface = interface_index("watched0");
+        let program = first_program;
+        assert_eq!(pinned(&pins), Ends { interface, program });
+        drop((link, first));
         assert_eq!(on_watched(), Some(first_program), "it stays");
 
         let mut second = object();
         let program = attach::program(&mut second, object::FRAGMENTS).expect("a program");
         attach::ready(program).expect("loaded");
-        let found = pins.link().expect("looked").expect("it is there");
-        let link = XdpLink::try_from(found.link).expect("of XDP");
-        program.attach_to_link(link).expect("moved");
+        let link = pins.link().expect("looked").expect("it is there");
+        let fd = program.fd().expect("loaded").as_fd();
+        link.update(fd).expect("moved");
         let second_program = program_id(&mut second);
         pin(&pins, 2, &maps(&mut second));
         pins.remove(1).expect("removed");
-        drop(second);
-        let found = pins.link().expect("looked").expect("it is there");
-        assert_eq!((found.interface, found.program), (index, second_program));
+        drop((link, second));
+        let program = second_program;
+        assert_eq!(pinned(&pins), Ends { interface, program });
         assert_eq!(on_watched(), Some(second_program));
-        drop((found, pins));
+        drop(pins);
 
         let ended = detach(&folder).expect("detached");
         let interface = Some("watched0".into());
@@ -313,11 +313,11 @@ fn an_interface_that_disappears_leaves_a_link_to_nothing() {
         let pins = open(&folder).expect("made");
         let link = attached(&mut loaded);
         pin(&pins, 1, &maps(&mut loaded));
-        pins.pin_link(link).expect("pinned");
+        pins.pin_link(&link).expect("pinned");
         run("ip link delete watched0");
-        let found = pins.link().expect("looked").expect("it is there");
         let program = program_id(&mut loaded);
-        assert_eq!((found.interface, found.program), (None, program));
+        let interface = None;
+        assert_eq!(pinned(&pins), Ends { interface, program });
         pins.clear().expect("cleared");
         assert!(!folder.exists());
     });
@@ -332,8 +332,9 @@ fn a_telescope_in_another_namespace_is_ended_and_its_interface_not_guessed() {
         let pins = open(&folder).expect("made");
         let link = attached(&mut loaded);
         pin(&pins, 1, &maps(&mut loaded));
-        let index = pins.pin_link(link).expect("pinned").interface;
-        drop((pins, loaded));
+        pins.pin_link(&link).expect("pinned");
+        let index = pinned(&pins).interface;
+        drop((pins, link, loaded));
         let elsewhere = thread::scope(|scope| {
             let thread = scope.spawn(|| {
                 unshare(CloneFlags::CLONE_NEWNET).expect("CAP_SYS_ADMIN");
@@ -358,9 +359,9 @@ fn killed_is_unlocked_and_still_counting() {
         let pins = Pins::open(Path::new(&folder)).expect("made");
         let link = attached(&mut loaded);
         pin(&pins, 1, &maps(&mut loaded));
-        let link = pins.pin_link(link).expect("pinned");
+        pins.pin_link(&link).expect("pinned");
         // Past the test runner's capture.
-        let said = format!("pinned {}\n", link.program);
+        let said = format!("pinned {}\n", program_id(&mut loaded));
         std::io::stderr().write_all(said.as_bytes()).expect("said");
         loop {
             thread::sleep(Duration::from_secs(60));
@@ -400,8 +401,7 @@ fn killed_is_unlocked_and_still_counting() {
         drop(child);
         let pins = open(&folder).expect("opened again");
         assert_eq!(pins.generations().expect("read"), [1]);
-        let link = pins.link().expect("looked").expect("it is there");
-        assert_eq!(link.program, program);
+        assert_eq!(pinned(&pins).program, program);
         assert_eq!(on_watched(), Some(program), "it is still there");
         pins.clear().expect("cleared");
         assert_eq!(on_watched(), None);
