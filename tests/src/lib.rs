@@ -1,6 +1,8 @@
 //! What the end-to-end tests share.
 #![forbid(unsafe_code)]
 
+/// Frames to a telescope, made field by field.
+pub mod craft;
 /// Documents of windows, one and all of a telescope's life.
 pub mod documents;
 /// Capture files, made byte by byte.
@@ -13,6 +15,9 @@ pub mod host;
 pub mod live;
 /// A second opinion on every packet: a naive reference of the definitions.
 pub mod naive;
+/// A network namespace with a pair of interfaces, for one test.
+#[cfg(target_os = "linux")]
+pub mod netns;
 /// Traffic that flows while telescopes come and go.
 #[cfg(target_os = "linux")]
 pub mod traffic;

@@ -7,9 +7,7 @@ use std::{
     collections::HashMap,
     fs,
     net::UdpSocket,
-    os::fd::AsFd as _,
     path::Path,
-    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -21,7 +19,11 @@ use darknet_core::{
     rules::{Cell, Class, Link, Outer, Packet, PortTable, outer},
     source::Source,
 };
-use darknet_tests::{privileged, testdata};
+use darknet_tests::{
+    craft::syn,
+    netns::{in_namespace, ip},
+    privileged, testdata,
+};
 use proptest::{
     strategy::{Strategy, ValueTree},
     test_runner::TestRunner,
@@ -237,21 +239,6 @@ fn headers_in_further_buffers_are_read() {
         }
     }
     twins.compare("long frames");
-}
-
-/// Ethernet, IPv4, TCP with SYN from 198.51.100.7 to `destination`, port 23.
-fn syn(destination: [u8; 4]) -> Vec<u8> {
-    let mut frame = vec![0u8; 54];
-    frame[12] = 8;
-    frame[14] = 0x45;
-    frame[17] = 40;
-    frame[23] = 6;
-    frame[26..30].copy_from_slice(&[198, 51, 100, 7]);
-    frame[30..34].copy_from_slice(&destination);
-    frame[37] = 23;
-    frame[46] = 0x50;
-    frame[47] = 2;
-    frame
 }
 
 fn with(mut frame: Vec<u8>, at: usize, byte: u8) -> Vec<u8> {
@@ -484,82 +471,6 @@ fn the_verifier_takes_it_with_room_to_spare() {
     }
 }
 
-/// A network namespace with a pair of interfaces, for one test.
-struct Namespace(String);
-
-impl Namespace {
-    /// Makes it and moves this thread into it: `watched0` and `sender0`, up, what leaves `sender0` for 203.0.113.0/24
-    /// and 192.0.2.0/24 arrives at `watched0`.
-    fn enter(test: &str) -> Self {
-        let name = format!("darknet-{test}-{}", std::process::id());
-        run(&["netns", "add", &name]);
-        let namespace = Self(name);
-        let file = fs::File::open(format!("/run/netns/{}", namespace.0)).expect("it is there");
-        let kind = rustix::thread::LinkNameSpaceType::Network;
-        rustix::thread::move_into_link_name_space(file.as_fd(), Some(kind)).expect("entered");
-        // Without IPv6, whose neighbour discovery would be counted among what was sent.
-        for interfaces in ["all", "default"] {
-            let path = format!("/proc/sys/net/ipv6/conf/{interfaces}/disable_ipv6");
-            if fs::exists(&path).expect("proc is mounted") {
-                fs::write(&path, "1").expect("root");
-            }
-        }
-        run(&[
-            "link", "add", "watched0", "type", "veth", "peer", "name", "sender0",
-        ]);
-        for interface in ["watched0", "sender0"] {
-            run(&["link", "set", interface, "up"]);
-        }
-        run(&["addr", "add", "198.51.100.7/24", "dev", "sender0"]);
-        for (network, address) in [
-            ("203.0.113.0/24", "203.0.113.9"),
-            ("192.0.2.0/24", "192.0.2.1"),
-        ] {
-            run(&["route", "add", network, "dev", "sender0"]);
-            run(&[
-                "neigh",
-                "add",
-                address,
-                "lladdr",
-                "02:00:00:00:00:01",
-                "dev",
-                "sender0",
-            ]);
-        }
-        namespace
-    }
-}
-
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        run(&["netns", "delete", &self.0]);
-    }
-}
-
-fn run(arguments: &[&str]) -> String {
-    let output = Command::new("ip")
-        .args(arguments)
-        .output()
-        .expect("iproute2");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "ip {arguments:?}: {said}");
-    String::from_utf8(output.stdout).expect("text")
-}
-
-/// A thread of its own: the namespace is the thread's.
-fn in_namespace(test: &'static str, body: impl FnOnce() + Send + 'static) {
-    if !privileged(test) {
-        return;
-    }
-    let thread = thread::spawn(move || {
-        let _namespace = Namespace::enter(test);
-        body();
-    });
-    if let Err(panic) = thread.join() {
-        std::panic::resume_unwind(panic);
-    }
-}
-
 fn telescope(records: bool) -> Kernel {
     Kernel::load(&Settings {
         dark: Dark::new(&["203.0.113.0/24".parse().expect("a prefix")], &[]).expect("valid"),
@@ -627,8 +538,8 @@ fn what_is_sent_over_an_interface_is_counted_to_the_packet() {
             delivered += 1;
         }
         assert_eq!(delivered, sent);
-        kernel.detach();
-        assert!(!run(&["link", "show", "watched0"]).contains("xdp"));
+        kernel.detach().expect("detached");
+        assert!(!ip(&["link", "show", "watched0"]).contains("xdp"));
         socket
             .send_to(b"payload", ("203.0.113.9", 7000))
             .expect("sent");
@@ -640,7 +551,7 @@ fn what_is_sent_over_an_interface_is_counted_to_the_packet() {
 
 /// Packets that the sender's side dropped, as the receiver's queue was full.
 fn dropped() -> u64 {
-    let said = run(&["-json", "-statistics", "link", "show", "sender0"]);
+    let said = ip(&["-json", "-statistics", "link", "show", "sender0"]);
     let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
     said[0]["stats64"]["tx"]["dropped"]
         .as_u64()
@@ -718,7 +629,7 @@ fn what_is_in_the_way_is_named() {
         second.attach("sender0").expect("the other is free");
         drop(first);
         assert!(
-            !run(&["link", "show", "watched0"]).contains("xdp"),
+            !ip(&["link", "show", "watched0"]).contains("xdp"),
             "dropped is detached"
         );
         let mut third = telescope(false);
@@ -737,7 +648,7 @@ fn an_interface_that_disappears_is_noticed_and_its_counts_stand() {
             .expect("sent");
         await_counted(&kernel, 1);
         assert_eq!(kernel.missed().expect("asked"), 0, "veth has room");
-        run(&["link", "delete", "watched0"]);
+        ip(&["link", "delete", "watched0"]);
         for error in [
             kernel.check().expect_err("gone"),
             kernel.missed().expect_err("gone"),
@@ -746,6 +657,6 @@ fn an_interface_that_disappears_is_noticed_and_its_counts_stand() {
             assert!(error.to_string().starts_with(expected), "{error}");
         }
         assert_eq!(kernel.flip_and_drain().expect("drained").ledger.counted, 1);
-        kernel.detach();
+        kernel.detach().expect("detached");
     });
 }
