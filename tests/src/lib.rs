@@ -18,6 +18,9 @@ pub mod naive;
 /// A network namespace with a pair of interfaces, for one test.
 #[cfg(target_os = "linux")]
 pub mod netns;
+/// Kernel programs, and what holds of all that one has counted.
+#[cfg(target_os = "linux")]
+pub mod program;
 /// Traffic that flows while telescopes come and go.
 #[cfg(target_os = "linux")]
 pub mod traffic;

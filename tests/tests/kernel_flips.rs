@@ -1,0 +1,163 @@
+//! Banks that change hands while every processor counts: nothing is lost, nothing is in two turns
+//! or in half of one. Needs root.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Instant,
+};
+
+use darknet_core::{aggregate::Counts, kernel::Settings, rules::Cell};
+use darknet_tests::{
+    craft::{self, Carried, Random, SYN},
+    privileged,
+    program::{assert_whole, load, processors, smallest},
+};
+use ipnet::IpNet;
+use xtask::lab::{Frames, Limits, Options, Preloaded, Sent, World};
+
+/// Turns under load.
+const TURNS: u64 = 2_000;
+/// Rounds between reading the epoch and counting: a few microseconds, in which a bank is all but
+/// read by whoever does not wait.
+const IDLE: u32 = 2_000;
+/// Different frames, which every sender sends in the same order.
+const FRAMES: usize = 8_192;
+/// Source networks: many more than stay in the front of a processor, so that all processors write
+/// the same slots of the shared table.
+const NETWORKS: u64 = 4_000;
+
+/// Frames that are there already.
+struct Made<'a>(std::slice::Iter<'a, Vec<u8>>);
+
+impl Frames for Made<'_> {
+    fn next(&mut self) -> Option<&[u8]> {
+        self.0.next().map(Vec::as_slice)
+    }
+}
+
+/// A frame, and where it belongs.
+struct Sample {
+    frame: Vec<u8>,
+    network: IpNet,
+}
+
+fn samples() -> Vec<Sample> {
+    let mut random = Random(7);
+    let make = |_| {
+        let number = random.below(NETWORKS) as u32;
+        let source = IpAddr::V4(Ipv4Addr::from_bits(0xc000_0000 | number << 8 | 7));
+        let (from, to) = (40_000, random.below(50) as u16);
+        let carried = match random.below(3) {
+            0 => Carried::Tcp {
+                from,
+                to,
+                flags: SYN,
+            },
+            1 => Carried::Udp { from, to },
+            _ => Carried::Icmp { kind: 8, code: 0 },
+        };
+        let frame = craft::frame(source, Ipv4Addr::new(203, 0, 113, 9).into(), carried);
+        let bytes = 40 + random.below(1000) as usize;
+        Sample {
+            frame: craft::claiming(frame, bytes),
+            network: IpNet::new(source, 24).expect("a length").trunc(),
+        }
+    };
+    (0..FRAMES).map(make).collect()
+}
+
+#[test]
+fn thousands_of_flips_lose_no_packet_and_tear_none() {
+    if !privileged("thousands_of_flips_lose_no_packet_and_tear_none") {
+        return;
+    }
+    let processors = processors();
+    let last = processors.last().expect("one, as this runs");
+    let world = World::new(*last as u32 + 1).expect("a world");
+    let mut kernel = load(&smallest(Settings {
+        idle: IDLE,
+        ..Settings::default()
+    }));
+    let attached = world
+        .telescope()
+        .enter(|| kernel.attach(world.interface()).map(drop));
+    attached.expect("a namespace").expect("attached");
+
+    let samples = samples();
+    let frames: Vec<_> = samples.iter().map(|sample| sample.frame.clone()).collect();
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut all: HashMap<IpNet, Counts> = HashMap::new();
+    let mut drain = |turn| {
+        let figures = kernel.flip_and_drain().expect("drained");
+        assert_eq!(figures.epoch, turn);
+        let whole = assert_whole(&figures, &format!("turn {turn}"));
+        let ended = figures.ledger.cell(Cell::NotRequested);
+        assert_eq!(ended, whole.packets, "turn {turn}: where they ended");
+        for (network, counts) in figures.networks.iter() {
+            *all.entry(network).or_default() += counts;
+        }
+    };
+    let begun = Instant::now();
+    let sent: Vec<_> = thread::scope(|scope| {
+        let senders: Vec<_> = processors
+            .iter()
+            .map(|&cpu| {
+                let limits = Limits {
+                    stop: Some(Arc::clone(&stop)),
+                    ..Limits::default()
+                };
+                let options = Options {
+                    cpu,
+                    ..Options::default()
+                };
+                let mut made = Made(frames.iter());
+                let preloaded = Preloaded::new(&world, &options, &mut made, FRAMES);
+                let mut preloaded = preloaded.expect("a generator");
+                scope.spawn(move || preloaded.send(&limits).expect("sent"))
+            })
+            .collect();
+        for turn in 0..TURNS {
+            drain(turn);
+        }
+        stop.store(true, Ordering::Relaxed);
+        let join = |sender: thread::ScopedJoinHandle<'_, _>| sender.join().expect("no panic");
+        senders.into_iter().map(join).collect()
+    });
+    let took = begun.elapsed();
+    drain(TURNS);
+
+    // Each sender has sent its frames in order, again and again.
+    let mut expected: HashMap<IpNet, Counts> = HashMap::new();
+    for Sent {
+        sent,
+        errors,
+        in_flight,
+        ..
+    } in &sent
+    {
+        assert_eq!((*errors, *in_flight), (0, 0), "{sent} were sent");
+        for (number, Sample { frame, network }) in (0..).zip(&samples) {
+            let rounds = sent / FRAMES as u64 + u64::from(number < sent % FRAMES as u64);
+            *expected.entry(*network).or_default() += Counts {
+                packets: rounds,
+                bytes: rounds * craft::bytes(frame),
+            };
+        }
+    }
+    assert!(
+        all == expected,
+        "some network has other figures than was sent"
+    );
+    let total: u64 = sent.iter().map(|sent| sent.sent).sum();
+    eprintln!(
+        "{total} packets on {} processors in {TURNS} turns, {took:?}",
+        sent.len()
+    );
+    assert!(total > 100 * TURNS, "{total} packets are no load");
+}
