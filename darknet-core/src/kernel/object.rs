@@ -44,9 +44,8 @@ const NETWORKS: usize = 34 << 20;
 /// What is left for source networks at least: below this the table would be a joke.
 const NETWORKS_AT_LEAST: usize = 1 << 20;
 
-/// Lines of the table of networks in each bank, such that all tables take the memory that the
-/// settings give.
-fn lines(settings: &Settings, processors: u32) -> Result<u32, Error> {
+/// Bytes of all tables but that of networks.
+fn others(settings: &Settings, processors: u32) -> usize {
     let parts = BANKS * processors as usize * (size_of::<Part>() + ROWS as usize * 8);
     let records = if settings.records {
         settings.record_bytes as usize
@@ -54,7 +53,13 @@ fn lines(settings: &Settings, processors: u32) -> Result<u32, Error> {
         0
     };
     let prefixes = settings.dark.entries().len() + settings.filter.sources().len();
-    let others = parts + records + REST + prefixes * PREFIX;
+    parts + records + REST + prefixes * PREFIX
+}
+
+/// Lines of the table of networks in each bank, such that all tables take the memory that the
+/// settings give.
+fn lines(settings: &Settings, processors: u32) -> Result<u32, Error> {
+    let others = others(settings, processors);
     let memory = settings.memory.unwrap_or(MEMORY.max(others + NETWORKS));
     let networks = memory.saturating_sub(others);
     if networks < NETWORKS_AT_LEAST {
@@ -351,6 +356,75 @@ mod tests {
                 .windows(start.len())
                 .position(|bytes| bytes == start.as_bytes());
             assert_eq!(found, None, "{start}");
+        }
+    }
+
+    /// Bytes of all tables.
+    fn memory(settings: &Settings, processors: u32) -> Result<usize, Error> {
+        let networks = lines(settings, processors)? as usize * BANKS * size_of::<Line>();
+        Ok(others(settings, processors) + networks)
+    }
+
+    /// A processor takes 7.0 to 7.1 MiB, as the documentation of the settings says.
+    fn assert_mib(bytes: usize, processors: u32, rest: f64) {
+        let mib = bytes as f64 / f64::from(1 << 20);
+        let [least, most] = [7.0, 7.1].map(|each| rest + f64::from(processors) * each);
+        assert!(
+            (least..=most).contains(&mib),
+            "{mib} of {least} to {most} MiB"
+        );
+    }
+
+    #[test]
+    fn tables_take_64_mib_or_what_many_processors_need() {
+        let plain = Settings::default();
+        for processors in 1..=4 {
+            let memory = memory(&plain, processors).expect("room");
+            let unused = (64 << 20) - memory;
+            assert!(
+                unused < 2 * BANKS * size_of::<Line>(),
+                "{processors}: {unused}"
+            );
+        }
+        // 34 MiB for networks, 1.5 for what is small.
+        for processors in [5, 64, 1024] {
+            let memory = memory(&plain, processors).expect("room");
+            assert_mib(memory, processors, 35.5);
+        }
+    }
+
+    #[test]
+    fn the_least_memory_is_enough_and_less_is_refused() {
+        let records = Settings {
+            records: true,
+            ..Settings::default()
+        };
+        // 1 MiB for networks, 1.5 for what is small; a ring of 16.
+        for (settings, processors, rest) in [
+            (Settings::default(), 4, 2.5),
+            (records, 4, 18.5),
+            (Settings::default(), 64, 2.5),
+        ] {
+            let given = |mib: usize| {
+                let settings = Settings {
+                    memory: Some(mib << 20),
+                    ..settings.clone()
+                };
+                memory(&settings, processors)
+            };
+            let Err(Error::KernelMemory { least, .. }) = given(0) else {
+                panic!("nothing is too little");
+            };
+            let refused = given(least - 1);
+            assert!(
+                matches!(refused, Err(Error::KernelMemory { least: again, .. }) if again == least),
+                "{refused:?}"
+            );
+            let memory = given(least).expect("room");
+            assert!(memory <= least << 20, "{memory}");
+            let [from, to] = [7.0, 7.1].map(|each| rest + f64::from(processors) * each);
+            let rounded = from.ceil() as usize..=to.ceil() as usize;
+            assert!(rounded.contains(&least), "{least} MiB, not {rounded:?}");
         }
     }
 
