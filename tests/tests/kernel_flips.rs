@@ -47,6 +47,15 @@ impl Frames for Made<'_> {
     }
 }
 
+/// Stops the senders when it is dropped.
+struct Stopping(Arc<AtomicBool>);
+
+impl Drop for Stopping {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// A frame, and where it belongs.
 struct Sample {
     frame: Vec<u8>,
@@ -152,6 +161,8 @@ fn flip(test: &str, load: &Load) {
     };
     let begun = Instant::now();
     let sent: Vec<_> = thread::scope(|scope| {
+        // Or a failure would wait for senders that nobody stops.
+        let stopping = Stopping(Arc::clone(&stop));
         let senders: Vec<_> = processors
             .iter()
             .map(|&cpu| {
@@ -169,7 +180,7 @@ fn flip(test: &str, load: &Load) {
         for turn in 0..turns {
             drain(turn);
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
         let join = |sender: thread::ScopedJoinHandle<'_, _>| sender.join().expect("no panic");
         senders.into_iter().map(join).collect()
     });
