@@ -173,10 +173,22 @@ fn is_filtered(ip: &Ip) -> bool {
     found.is_some()
 }
 
+/// A key whose address begins at a multiple of 8 bytes: the compiler stores words, and the verifier
+/// takes these on the stack only where they are aligned.
+#[repr(C, align(8))]
+struct Aligned<const N: usize> {
+    _padding: u32,
+    key: Key<[u8; N]>,
+}
+
 /// What the longest prefix that holds an address says; `None` if none does.
 #[inline(always)]
 fn longest<const N: usize>(prefixes: &LpmTrie<[u8; N], u32>, address: [u8; N]) -> Option<bool> {
-    let value = prefixes.get(Key::new(N as u32 * 8, address))?;
+    let key = Aligned {
+        _padding: 0,
+        key: Key::new(N as u32 * 8, address),
+    };
+    let value = prefixes.get(&key.key)?;
     Some(*value != 0)
 }
 

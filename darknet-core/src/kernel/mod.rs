@@ -63,8 +63,9 @@ pub struct Settings {
     /// have classes and ports. Default: no.
     pub networks_by_port: bool,
     /// Bytes of the kernel's tables together. What the ports, the records and the prefixes leave
-    /// is for source networks, 32 bytes each. Default: 64 MiB, or what leaves 34 MiB for networks
-    /// where there are many processors (7.1 MiB each).
+    /// is for source networks, 32 bytes each. Default: 64 MiB, or what leaves 16 MiB for networks
+    /// where there are many processors: 7.1 MiB for each and 18, and the ring of records (473 MiB for
+    /// 64 processors without it).
     pub memory: Option<usize>,
     /// A folder in a BPF file system, made if there is none: the program and its tables are pinned
     /// there, stay when the process ends, however it does, and are taken over by the next one.

@@ -40,7 +40,7 @@ const PREFIX: usize = 128;
 /// All tables, unless the host has many processors or the settings say otherwise.
 const MEMORY: usize = 64 << 20;
 /// What is left for source networks at least, unless the settings say otherwise.
-const NETWORKS: usize = 34 << 20;
+const NETWORKS: usize = 16 << 20;
 /// What is left for source networks at least: below this the table would be a joke.
 const NETWORKS_AT_LEAST: usize = 1 << 20;
 
@@ -378,7 +378,7 @@ mod tests {
     #[test]
     fn tables_take_64_mib_or_what_many_processors_need() {
         let plain = Settings::default();
-        for processors in 1..=4 {
+        for processors in 1..=6 {
             let memory = memory(&plain, processors).expect("room");
             let unused = (64 << 20) - memory;
             assert!(
@@ -386,10 +386,15 @@ mod tests {
                 "{processors}: {unused}"
             );
         }
-        // 34 MiB for networks, 1.5 for what is small.
-        for processors in [5, 64, 1024] {
+        let records = Settings {
+            records: true,
+            ..Settings::default()
+        };
+        assert!(memory(&records, 4).expect("room") <= 64 << 20);
+        // 16 MiB for networks, 2 for what is small.
+        for processors in [7, 64, 1024] {
             let memory = memory(&plain, processors).expect("room");
-            assert_mib(memory, processors, 35.5);
+            assert_mib(memory, processors, 18.0);
         }
     }
 
@@ -399,11 +404,11 @@ mod tests {
             records: true,
             ..Settings::default()
         };
-        // 1 MiB for networks, 1.5 for what is small; a ring of 16.
+        // 1 MiB for networks, 2 for what is small; a ring of 16.
         for (settings, processors, rest) in [
-            (Settings::default(), 4, 2.5),
-            (records, 4, 18.5),
-            (Settings::default(), 64, 2.5),
+            (Settings::default(), 4, 3.0),
+            (records, 4, 19.0),
+            (Settings::default(), 64, 3.0),
         ] {
             let given = |mib: usize| {
                 let settings = Settings {
