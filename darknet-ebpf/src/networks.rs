@@ -123,14 +123,14 @@ pub const fn front_place(hash: u64) -> usize {
 /// The line, of so many, to begin with.
 #[inline(always)]
 pub const fn first_line(hash: u64, lines: u32) -> u32 {
-    ((hash >> 32) * lines as u64 >> 32) as u32
+    (((hash >> 32) * lines as u64) >> 32) as u32
 }
 
 /// How many lines further to look next: an even number from 2 to that of all lines, which is even.
 #[inline(always)]
 pub const fn next_line(hash: u64, lines: u32) -> u32 {
     let pairs = lines as u64 / 2;
-    (((hash & 0xffff_ffff) * (pairs - 1) >> 32) as u32 + 1) << 1
+    ((((hash & 0xffff_ffff) * (pairs - 1)) >> 32) as u32 + 1) << 1
 }
 
 /// What outgrew its word, in a table of wide counters.
