@@ -3,7 +3,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use darknet_core::{
@@ -61,6 +61,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     reload::listen(configuring, config, control.clone(), Arc::clone(&status))?;
     let mut dark = telescope.dark().clone();
     let mut screen = Screen::new();
+    let mut next_look = Instant::now();
     let mut total: Option<Window<LiveFigures>> = None;
     // The first failure to print: nobody is there to read the rest.
     let mut outcome: io::Result<()> = Ok(());
@@ -69,7 +70,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
             started(attachment, memory, watch.pins.as_deref());
             warn_redundant(&dark);
         }
+        // After months the whole is large: no more than a twentieth of the time is for looking at it.
+        Event::Open(_) if Instant::now() < next_look => {}
         Event::Open(window) => {
+            let begun = Instant::now();
             let mut whole = window.clone();
             if let Some(total) = &mut total {
                 // An open window has no sources to add to them.
@@ -80,6 +84,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
             let snapshot = whole.snapshot(&dark, SUMMARY_ROWS);
             status.write(&snapshot);
             screen.show(&snapshot);
+            next_look = begun + 20 * begun.elapsed();
         }
         Event::Closed(window) => {
             screen.clear();
