@@ -190,7 +190,7 @@ pub enum Error {
 
     /// The kernel refused the program.
     #[cfg(all(feature = "live", target_os = "linux"))]
-    #[error("kernel {release} refuses Darknet's program: {source}; Linux 6.1 or newer is needed")]
+    #[error("kernel {release} refuses Darknet's program: {source}; Linux 6.12 or newer is needed")]
     Refused {
         /// The kernel, as it calls itself.
         release: String,

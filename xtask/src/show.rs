@@ -20,7 +20,7 @@ use xtask::{
 pub(crate) const SCENARIO: &str = "xtask/scenarios/lab.toml";
 const DARK: [&str; 2] = ["203.0.113.0/24", "2001:db8:da2c::/48"];
 /// How long the telescope may take to attach.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why there is no lab.
 pub(crate) enum Failure {

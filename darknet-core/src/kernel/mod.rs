@@ -1,7 +1,7 @@
 //! The in-kernel half as userspace sees it: load, attach, count, hand over.
 //!
-//! [`Kernel`] is the front door. Minimum kernel version: 6.1, the oldest that the program was run
-//! on (`cargo xtask vm`); also on 6.12 and 6.18.
+//! [`Kernel`] is the front door. Minimum kernel version: 6.12, the oldest that takes the program
+//! (`cargo xtask vm`); also run on 6.18.
 
 /// Which interface, in which mode.
 mod attach;

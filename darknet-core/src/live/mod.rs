@@ -106,7 +106,7 @@ impl Telescope {
     ///
     /// # Minimum kernel version
     ///
-    /// 6.1 is the oldest that it was tried on.
+    /// 6.12 is the oldest that takes the program.
     ///
     /// # Errors
     ///

@@ -62,7 +62,7 @@ fn release() -> Finding {
     Finding {
         what: "kernel",
         is: release.trim().into(),
-        advice: (version < (6, 1)).then(|| "6.1 is the oldest that was tried".into()),
+        advice: (version < (6, 12)).then(|| "6.12 is the oldest that takes the program".into()),
     }
 }
 
