@@ -38,12 +38,23 @@ impl Networks {
 
     /// Every network, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (IpNet, Counts)> {
-        let mut sums: HashMap<IpNet, Counts, RandomState> = HashMap::default();
-        sums.reserve(self.counts.len());
+        let (sums, single) = if self.ports().next().is_some() {
+            (Some(self.sums()), None)
+        } else {
+            (None, Some(&self.counts))
+        };
+        let single = single.into_iter().flatten();
+        let single = single.map(|(key, counts)| (network(*key), *counts));
+        sums.into_iter().flatten().chain(single)
+    }
+
+    /// Every network with what its ports have together.
+    fn sums(&self) -> HashMap<IpNet, Counts, RandomState> {
+        let mut sums: HashMap<_, Counts, _> = HashMap::default();
         for (key, counts) in &self.counts {
             *sums.entry(network(*key)).or_default() += *counts;
         }
-        sums.into_iter()
+        sums
     }
 
     /// Every class, port and network, in no order; none if they were not told apart.
@@ -54,9 +65,9 @@ impl Networks {
         })
     }
 
-    /// Says that classes and ports are told apart.
-    pub(crate) fn by_port(self, by_port: bool) -> Self {
-        Self { by_port, ..self }
+    /// Says whether classes and ports are told apart.
+    pub(crate) fn set_by_port(&mut self, by_port: bool) {
+        self.by_port = by_port;
     }
 
     /// The rows of a snapshot; `None` where they are not told apart or not complete.
@@ -116,4 +127,37 @@ fn network(key: NetworkKey) -> IpNet {
         }
     };
     network.expect("24 and 48 are lengths")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Packets of networks by code (1: IPv4; 3: IPv4 and the first table of ports) and key.
+    fn rows(keys: &[(u8, u64, u64)]) -> Vec<(String, u64)> {
+        let mut networks = Networks::default();
+        for &(code, key, packets) in keys {
+            networks.add(NetworkKey { key, code }, Counts { packets, bytes: 0 });
+        }
+        let rows = networks.iter();
+        let mut rows: Vec<_> = rows
+            .map(|(network, counts)| (network.to_string(), counts.packets))
+            .collect();
+        rows.sort_unstable();
+        rows
+    }
+
+    #[test]
+    fn a_network_is_one_row_whether_or_not_its_ports_are_told_apart() {
+        let expected = [("203.0.112.0/24".into(), 7), ("203.0.113.0/24".into(), 5)];
+        let [first, second] = [0xcb_00_71_u64, 0xcb_00_70].map(|network| network << 16);
+        assert_eq!(rows(&[(1, first, 5), (1, second, 7)]), expected);
+        let by_port = [
+            (3, first + 23, 2),
+            (1, second, 7),
+            (1, first, 1),
+            (3, first + 80, 2),
+        ];
+        assert_eq!(rows(&by_port), expected);
+    }
 }

@@ -18,7 +18,7 @@ use darknet_ebpf::{
 use super::sys::{self, Table, Words};
 use crate::{
     Dark, Error, Ledger, Nanoseconds,
-    aggregate::{Counts, Icmp, Networks, Ports, Totals},
+    aggregate::{Aggregate as _, Counts, Icmp, Networks, Ports, Totals},
 };
 
 /// What was counted between two cuts.
@@ -151,7 +151,7 @@ impl Counters {
             .load(Ordering::Relaxed);
         let mut figures = self.read(last)?;
         if first < last {
-            figures.merge(&self.read(last - 1)?);
+            figures.merge(self.read(last - 1)?);
         }
         Ok(figures)
     }
@@ -231,7 +231,7 @@ fn wide_error(source: std::io::Error) -> Error {
 /// Returns when no program runs any more that began before.
 pub(super) fn wait_for_programs() -> Result<(), Error> {
     sys::wait_for_programs().map_err(|source| Error::System {
-        doing: "waiting for the kernel program (membarrier)".into(),
+        doing: "waiting until every processor has left the kernel program".into(),
         source,
     })
 }
@@ -260,8 +260,7 @@ fn number(key: &[u8], offset: usize) -> u32 {
 
 impl BankFigures {
     /// Adds another turn.
-    pub fn merge(&mut self, other: &Self) {
-        use crate::aggregate::Aggregate as _;
+    pub fn merge(&mut self, mut other: Self) {
         let Self {
             epoch,
             first_epoch,
@@ -272,7 +271,6 @@ impl BankFigures {
             networks,
             row_overflow,
         } = self;
-        let mut other = other.clone();
         *epoch = (*epoch).max(other.epoch);
         *first_epoch = (*first_epoch).min(other.first_epoch);
         ledger.merge(&other.ledger);

@@ -287,7 +287,7 @@ impl Kernel {
             let same_dark = counters.has_dark(dark);
             let all = match &mut all {
                 Some(all) => {
-                    all.figures.merge(&figures);
+                    all.figures.merge(figures);
                     all.same_dark &= same_dark;
                     all
                 }

@@ -34,11 +34,6 @@ impl Control {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    /// The flag that ends the watch when it is set, for a signal handler.
-    pub fn stop_flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.stop)
-    }
-
     /// Asks for other settings; the watch answers with
     /// [`Event::Changed`](super::Event::Changed). The newest counts, if there are several before
     /// the watch has seen the first.

@@ -72,12 +72,9 @@ impl<'a> Session<'a> {
             // 0: it was killed before it could say. And a clock may have been set back.
             let begun = if begun == 0 { self.start } else { begun };
             let first = self.telescope.window_start(begun).min(self.start);
-            self.told(figures, observed, (first, self.end()), &mut |told| {
-                if let Event::Closed(window) = told {
-                    window.dark_is_known = same_dark;
-                    event(Event::Closed(window));
-                }
-            });
+            let mut window = self.checked(figures, observed, (first, self.end()));
+            window.dark_is_known = same_dark;
+            event(Event::Closed(&mut window));
         }
         if let (Some(observer), Some(records)) = (&self.observer, self.kernel.take_records()) {
             observer.add(records);
@@ -110,7 +107,8 @@ impl<'a> Session<'a> {
             observer.add(records);
         }
         let observed = self.observed(figures.epoch);
-        self.told(figures, observed, (self.start, self.end()), event);
+        let mut window = self.checked(figures, observed, (self.start, self.end()));
+        event(Event::Closed(&mut window));
         self.settings = settings;
         self.kernel.handed_over(self.start)
     }
@@ -123,7 +121,8 @@ impl<'a> Session<'a> {
     ) -> Result<(), Error> {
         let figures = self.kernel.cut()?;
         let observed = self.observed(figures.epoch);
-        self.told(figures, observed, (self.start, next), event);
+        let mut window = self.checked(figures, observed, (self.start, next));
+        event(Event::Closed(&mut window));
         self.start = next;
         self.kernel.handed_over(next)
     }
@@ -135,16 +134,14 @@ impl<'a> Session<'a> {
         let observed = self.observed(figures.epoch);
         // What it took from now on, it could tell nobody; the next process can.
         self.observer = None;
-        self.told(figures, observed, (self.start, self.end()), event);
+        let mut window = self.checked(figures, observed, (self.start, self.end()));
+        event(Event::Closed(&mut window));
         self.kernel.handed_over(self.start)
     }
 
     /// The open window so far.
     pub(super) fn open(&self) -> Result<Window<LiveFigures>, Error> {
-        let mut figures = self.kernel.live()?;
-        let by_port = self.settings.networks_by_port;
-        figures.networks = std::mem::take(&mut figures.networks).by_port(by_port);
-        Ok(window(figures, None, (self.start, self.end())))
+        Ok(self.window(self.kernel.live()?, None, (self.start, self.end())))
     }
 
     fn end(&self) -> Nanoseconds {
@@ -156,14 +153,13 @@ impl<'a> Session<'a> {
         self.observer.as_ref()?.finish(epoch as u32)
     }
 
-    /// Checks a window and tells of it.
-    fn told(
+    /// A window that has closed, with what does not add up in it.
+    fn checked(
         &mut self,
         mut figures: BankFigures,
         observed: Option<Observed>,
         edges: (Nanoseconds, Nanoseconds),
-        event: &mut impl FnMut(Event<'_>),
-    ) {
+    ) -> Window<LiveFigures> {
         if let Ok(missed) = self.kernel.missed() {
             // It begins anew where a driver resets its counters.
             figures.ledger.missed_nic = missed.saturating_sub(self.missed);
@@ -174,31 +170,32 @@ impl<'a> Session<'a> {
             figures.ledger.observed = observed.packets;
             sources = Some(observed.sources);
         }
-        let by_port = self.settings.networks_by_port;
-        figures.networks = std::mem::take(&mut figures.networks).by_port(by_port);
         let faults = faults(&figures);
         for fault in &faults {
             tracing::error!("{fault}; this is a bug in Darknet, please report it");
         }
-        let mut window = window(figures, sources, edges);
-        window.faults = faults;
-        event(Event::Closed(&mut window));
+        Window {
+            faults,
+            ..self.window(figures, sources, edges)
+        }
     }
-}
 
-fn window(
-    figures: BankFigures,
-    sources: Option<Sources>,
-    (start, end): (Nanoseconds, Nanoseconds),
-) -> Window<LiveFigures> {
-    Window {
-        edges: Some((timestamp(start), timestamp(end))),
-        epochs: Some((figures.first_epoch, figures.epoch)),
-        ledger: figures.ledger.clone(),
-        complete: true,
-        faults: Vec::new(),
-        dark_is_known: true,
-        aggregate: LiveFigures::new(figures, sources),
+    fn window(
+        &self,
+        mut figures: BankFigures,
+        sources: Option<Sources>,
+        (start, end): (Nanoseconds, Nanoseconds),
+    ) -> Window<LiveFigures> {
+        figures.networks.set_by_port(self.settings.networks_by_port);
+        Window {
+            edges: Some((timestamp(start), timestamp(end))),
+            epochs: Some((figures.first_epoch, figures.epoch)),
+            ledger: figures.ledger.clone(),
+            complete: true,
+            faults: Vec::new(),
+            dark_is_known: true,
+            aggregate: LiveFigures::new(figures, sources),
+        }
     }
 }
 

@@ -42,11 +42,16 @@ fn pin(pins: &Pins, generation: u64, maps: &[(&'static str, MapData)]) {
     pins.pin_maps(generation, maps).expect("pinned");
 }
 
-/// Puts the object's program on `watched0`.
-fn attached(loaded: &mut Ebpf) -> Link {
-    let (_, name, link) = attach::attach(loaded, "watched0").expect("attached");
+/// A telescope that counts on `watched0`, pinned as the first generation of a new folder.
+fn counting(folder: &Path) -> (Pins, Ebpf, Link) {
+    let mut loaded = object();
+    let pins = open(folder).expect("made");
+    assert!(pins.link().expect("looked").is_none());
+    let (_, name, link) = attach::attach(&mut loaded, "watched0").expect("attached");
     assert_eq!(name, object::FRAGMENTS);
-    link
+    pin(&pins, 1, &maps(&mut loaded));
+    pins.pin_link(&link).expect("pinned");
+    (pins, loaded, link)
 }
 
 /// What the pinned link is between.
@@ -269,13 +274,8 @@ fn what_is_not_ours_is_named_and_left_alone() {
 fn a_link_outlives_its_program_is_moved_and_taken_off_at_once() {
     alone("a_link_outlives_its_program", |bpffs| {
         let folder = bpffs.join("one");
-        let mut first = object();
-        let pins = open(&folder).expect("made");
-        assert!(pins.link().expect("looked").is_none());
-        let link = attached(&mut first);
+        let (pins, mut first, link) = counting(&folder);
         let first_program = program_id(&mut first);
-        pin(&pins, 1, &maps(&mut first));
-        pins.pin_link(&link).expect("pinned");
         let interface = interface_index("watched0");
         let program = first_program;
         assert_eq!(pinned(&pins), Ends { interface, program });
@@ -309,11 +309,7 @@ fn a_link_outlives_its_program_is_moved_and_taken_off_at_once() {
 fn an_interface_that_disappears_leaves_a_link_to_nothing() {
     alone("an_interface_that_disappears", |bpffs| {
         let folder = bpffs.join("one");
-        let mut loaded = object();
-        let pins = open(&folder).expect("made");
-        let link = attached(&mut loaded);
-        pin(&pins, 1, &maps(&mut loaded));
-        pins.pin_link(&link).expect("pinned");
+        let (pins, mut loaded, _link) = counting(&folder);
         run("ip link delete watched0");
         let program = program_id(&mut loaded);
         let interface = None;
@@ -328,11 +324,7 @@ fn an_interface_that_disappears_leaves_a_link_to_nothing() {
 fn a_telescope_in_another_namespace_is_ended_and_its_interface_not_guessed() {
     alone("a_telescope_in_another_namespace", |bpffs| {
         let folder = bpffs.join("one");
-        let mut loaded = object();
-        let pins = open(&folder).expect("made");
-        let link = attached(&mut loaded);
-        pin(&pins, 1, &maps(&mut loaded));
-        pins.pin_link(&link).expect("pinned");
+        let (pins, loaded, link) = counting(&folder);
         let index = pinned(&pins).interface;
         drop((pins, link, loaded));
         let elsewhere = thread::scope(|scope| {
@@ -355,11 +347,7 @@ const FOLDER: &str = "DARKNET_TEST_PINS";
 #[test]
 fn killed_is_unlocked_and_still_counting() {
     if let Some(folder) = env::var_os(FOLDER) {
-        let mut loaded = object();
-        let pins = Pins::open(Path::new(&folder)).expect("made");
-        let link = attached(&mut loaded);
-        pin(&pins, 1, &maps(&mut loaded));
-        pins.pin_link(&link).expect("pinned");
+        let (_pins, mut loaded, _link) = counting(Path::new(&folder));
         // Past the test runner's capture.
         let said = format!("pinned {}\n", program_id(&mut loaded));
         std::io::stderr().write_all(said.as_bytes()).expect("said");
