@@ -13,6 +13,26 @@ pub fn number(value: &Value) -> u64 {
         .unwrap_or_else(|| panic!("a number: {value}"))
 }
 
+/// A cell of a document's ledger.
+///
+/// # Panics
+///
+/// If there is no such cell.
+pub fn cell(document: &Value, name: &str) -> u64 {
+    number(&document["ledger"][name])
+}
+
+/// Packets of a port, of all classes, in a document.
+///
+/// # Panics
+///
+/// If it has no rows of ports.
+pub fn port(document: &Value, port: u16) -> u64 {
+    let rows = document["ports"].as_array().expect("rows").iter();
+    let row = rows.filter(|row| row["port"] == port);
+    row.map(|row| number(&row["packets"])).sum()
+}
+
 /// That every packet of a document is in its ledger once.
 ///
 /// # Panics
@@ -20,7 +40,7 @@ pub fn number(value: &Value) -> u64 {
 /// If one is not.
 pub fn assert_adds_up(document: &Value) {
     let ledger = &document["ledger"];
-    let cell = |name: &str| number(&ledger[name]);
+    let cell = |name: &str| cell(document, name);
     let classes = document["classes"].as_object().expect("classes").values();
     let classes: u64 = classes.map(|class| number(&class["packets"])).sum();
     assert_eq!(
@@ -116,8 +136,8 @@ impl Life {
     ///
     /// If there is no such cell.
     pub fn sum(&self, cell: &str) -> u64 {
-        let ledgers = self.documents.iter().map(|document| &document["ledger"]);
-        ledgers.map(|ledger| number(&ledger[cell])).sum()
+        let documents = self.documents.iter();
+        documents.map(|document| self::cell(document, cell)).sum()
     }
 
     /// What was lost at any stage, over all documents.

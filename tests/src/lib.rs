@@ -21,6 +21,9 @@ pub mod netns;
 /// Kernel programs, and what holds of all that one has counted.
 #[cfg(target_os = "linux")]
 pub mod program;
+/// Telescopes that read their configuration again.
+#[cfg(target_os = "linux")]
+pub mod reload;
 /// Traffic that flows while telescopes come and go.
 #[cfg(target_os = "linux")]
 pub mod traffic;

@@ -1,13 +1,15 @@
 use std::{collections::HashMap, hint::black_box, net::IpAddr};
 
-use darknet_ebpf::{Class, PortTable, Tool, Version};
+use darknet_ebpf::{Class, Version};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{
     Aggregate, Counts, LOOK_AHEAD, Observation, SHARDS, Seed,
-    family::{Address, Family, Pair, Place},
-    ports,
+    family::Family,
+    source::{Address, Pair, Place},
 };
+
+pub use super::hosts::{Hosts, PortHosts};
 
 /// Who sends: packets by source, and which classes, tools and ports each source was seen with.
 ///
@@ -127,17 +129,17 @@ impl Sources {
         if self.overflow.port_hosts > 0 {
             return None;
         }
-        let mut hosts = vec![0; PortTable::ALL.len() << 16];
+        let mut hosts = PortHosts::none();
         let mut add = |place: Place| {
             if let Some((table, port)) = place.get() {
-                hosts[ports::index(table, port)] += 1;
+                hosts.add(table, port);
             }
         };
         for (v4, v6) in &self.shards {
             v4.places().for_each(&mut add);
             v6.places().for_each(&mut add);
         }
-        Some(PortHosts(hosts))
+        Some(hosts)
     }
 
     /// Reads the memory that counting these packets begins with.
@@ -239,53 +241,6 @@ impl Aggregate for Sources {
             v4.reset();
             v6.reset();
         }
-    }
-}
-
-/// Distinct sources: all, by class, by tool.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Hosts {
-    /// All of them.
-    pub all: u64,
-    classes: [u64; Class::ALL.len()],
-    tools: [u64; Tool::ALL.len()],
-}
-
-impl Hosts {
-    /// Distinct sources of a class.
-    pub fn class(&self, class: Class) -> u64 {
-        self.classes[class as usize]
-    }
-
-    /// Distinct sources of packets with a tool's mark.
-    pub fn tool(&self, tool: Tool) -> u64 {
-        self.tools[tool as usize]
-    }
-
-    fn add(&mut self, classes: u16, tools: u8) {
-        let Self {
-            all,
-            classes: class_hosts,
-            tools: tool_hosts,
-        } = self;
-        *all += 1;
-        for (class, hosts) in class_hosts.iter_mut().enumerate() {
-            *hosts += u64::from(classes >> class & 1);
-        }
-        for (tool, hosts) in tool_hosts.iter_mut().enumerate() {
-            *hosts += u64::from(tools >> tool & 1);
-        }
-    }
-}
-
-/// Distinct sources at each port.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PortHosts(Vec<u64>);
-
-impl PortHosts {
-    /// Distinct sources at a port.
-    pub fn get(&self, table: PortTable, port: u16) -> u64 {
-        self.0[ports::index(table, port)]
     }
 }
 

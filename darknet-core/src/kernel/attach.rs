@@ -7,8 +7,9 @@ use aya::{
 
 use super::{
     netlink::{self, LinkState},
-    object::{FRAGMENTS, PLAIN, program_refused, system_error},
+    object::{FRAGMENTS, PLAIN},
     privilege,
+    refused::{program_refused, system_error},
     sys::{self, Ends, Link},
 };
 use crate::Error;

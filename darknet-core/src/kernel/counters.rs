@@ -6,43 +6,16 @@ use std::{
 
 use aya::maps::MapData;
 use darknet_ebpf::{
-    Cell, Class, Tool,
-    abi::{ICMP_ROWS, Part, ROWS, State, Tally, bank},
-    networks::{
-        NetworkKey, Slot, WideKey,
-        rows::{FRONT, STAGE},
-    },
-    packed::Packed,
+    abi::{Part, ROWS, State, bank},
+    networks::WideKey,
 };
 
-use super::sys::{self, Table, Words};
-use crate::{
-    Dark, Error, Ledger, Nanoseconds,
-    aggregate::{Aggregate as _, Counts, Icmp, Networks, Ports, Totals},
+use super::{
+    BankFigures,
+    figures::{number, words_of},
+    sys::{self, Table, Words},
 };
-
-/// What was counted between two cuts.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct BankFigures {
-    /// The number of the turn: 0, 1, 2, … Of several together, the last one.
-    pub epoch: u64,
-    /// Of several turns together, the first one.
-    pub first_epoch: u64,
-    /// Where every packet ended. `observed` is 0: that is for workers to say.
-    pub ledger: Ledger,
-    /// Classes and tools.
-    pub totals: Totals,
-    /// Ports.
-    pub ports: Ports,
-    /// ICMP.
-    pub icmp: Icmp,
-    /// Source networks.
-    pub networks: Networks,
-    /// What outgrew its row of a port or an ICMP message, and found no room for that: it is in its
-    /// class, and in no row. More than 10^11 packets have to come before.
-    pub row_overflow: Counts,
-}
+use crate::{Dark, Error, Nanoseconds, aggregate::Counts};
 
 /// The tables of one kernel program, two banks of each.
 #[derive(Debug)]
@@ -236,143 +209,11 @@ pub(super) fn wait_for_programs() -> Result<(), Error> {
     })
 }
 
-const fn words_of<T>() -> usize {
-    size_of::<T>() / size_of::<AtomicU64>()
-}
-
-/// Relaxed is enough: one processor writes the word, and in a quiet bank nobody does.
-fn word(word: &AtomicU64) -> u64 {
-    word.load(Ordering::Relaxed)
-}
-
 fn clean(words: &[AtomicU64]) {
     // Most are 0, and only read: a page that is not written stays out of the cache.
     for word in words {
         if word.load(Ordering::Relaxed) != 0 {
             word.store(0, Ordering::Relaxed);
-        }
-    }
-}
-
-fn number(key: &[u8], offset: usize) -> u32 {
-    u32::from_ne_bytes(*key[offset..].first_chunk().expect("a field of WideKey"))
-}
-
-impl BankFigures {
-    /// Adds another turn.
-    pub fn merge(&mut self, mut other: Self) {
-        let Self {
-            epoch,
-            first_epoch,
-            ledger,
-            totals,
-            ports,
-            icmp,
-            networks,
-            row_overflow,
-        } = self;
-        *epoch = (*epoch).max(other.epoch);
-        *first_epoch = (*first_epoch).min(other.first_epoch);
-        ledger.merge(&other.ledger);
-        totals.merge(&mut other.totals);
-        ports.merge(&mut other.ports);
-        icmp.merge(&mut other.icmp);
-        networks.merge(&other.networks);
-        *row_overflow += other.row_overflow;
-    }
-
-    /// Adds the words of a [`Part`].
-    fn add_part(&mut self, words: &[AtomicU64]) {
-        let field = |offset: usize, length: usize| &words[offset / 8..][..length];
-        self.add_tally(&words[offset_of!(Part, tally) / 8..][..words_of::<Tally>()]);
-        let slots = words_of::<Slot>();
-        self.add_slots(field(offset_of!(Part, front), FRONT * slots));
-        let staged = word(&words[(offset_of!(Part, tally) + offset_of!(Tally, staged)) / 8]);
-        let staged = (staged as usize).min(STAGE);
-        self.add_slots(field(offset_of!(Part, stage), staged * slots));
-    }
-
-    fn add_rows(&mut self, rows: &[AtomicU64]) {
-        let sums = self.ports.rows_mut().iter_mut().chain(self.icmp.rows_mut());
-        for (sum, row) in sums.zip(rows) {
-            let row = word(row);
-            if row != 0 {
-                *sum += Packed(row).counts().into();
-            }
-        }
-    }
-
-    fn add_tally(&mut self, words: &[AtomicU64]) {
-        let one = |offset: usize| word(&words[offset / 8]);
-        let counts = |offset: usize| Counts {
-            packets: one(offset),
-            bytes: one(offset + 8),
-        };
-        let Self {
-            epoch: _,
-            first_epoch: _,
-            ledger,
-            totals,
-            ports: _,
-            icmp: _,
-            networks,
-            row_overflow,
-        } = self;
-        ledger.received += one(offset_of!(Tally, received));
-        ledger.counted += one(offset_of!(Tally, counted));
-        for cell in Cell::ALL {
-            ledger.add(cell, one(offset_of!(Tally, cells) + 8 * cell as usize));
-        }
-        for class in Class::ALL {
-            let at = offset_of!(Tally, classes) + 16 * class as usize;
-            totals.add_class(class, counts(at));
-        }
-        for tool in Tool::ALL {
-            totals.add_tool(tool, one(offset_of!(Tally, tools) + 8 * tool as usize));
-        }
-        networks.add_overflow(counts(offset_of!(Tally, network_overflow)));
-        *row_overflow += counts(offset_of!(Tally, row_overflow));
-    }
-
-    fn add_slots(&mut self, words: &[AtomicU64]) {
-        for [key, value] in words.as_chunks().0 {
-            let mut packed = word(value);
-            if packed == 0 {
-                continue;
-            }
-            // In a bank in use, a slot may change hands between its two words.
-            let mut slot = Slot::default();
-            for _ in 0..4 {
-                slot.key = word(key);
-                let again = word(value);
-                if again == packed {
-                    break;
-                }
-                packed = again;
-            }
-            slot.value = Packed(packed);
-            if let Some(key) = NetworkKey::in_slot(slot) {
-                self.networks.add(key, slot.value.counts().into());
-            }
-        }
-    }
-
-    fn add_wide(&mut self, key: &[u8; size_of::<WideKey>()], counts: Counts) {
-        let code = number(key, offset_of!(WideKey, code));
-        let (whole, _) = key.as_chunks();
-        let key = u64::from_ne_bytes(whole[offset_of!(WideKey, key) / 8]);
-        match u8::try_from(code) {
-            Ok(code @ 1..) => self.networks.add(NetworkKey { key, code }, counts),
-            _ => {
-                let row = key as usize;
-                let rows = match row.checked_sub(ICMP_ROWS as usize) {
-                    None => self.ports.rows_mut().get_mut(row),
-                    Some(row) => self.icmp.rows_mut().get_mut(row),
-                };
-                if let Some(row) = rows {
-                    *row += counts;
-                }
-            }
         }
     }
 }

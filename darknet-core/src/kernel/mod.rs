@@ -5,13 +5,19 @@
 
 /// Which interface, in which mode.
 mod attach;
-/// The tables, and how a bank is taken out of use and read.
+/// The tables, and how a bank is taken out of use.
 mod counters;
+/// What a bank has counted, read from its words.
+mod figures;
+/// What another process has counted and not told of.
+mod inheritance;
+/// What the program is, what it costs and what it does with a frame.
+mod inspect;
 /// What the program says.
 mod log;
 /// Which program an interface has, and what it missed.
 mod netlink;
-/// The embedded program, and what goes wrong when it is loaded.
+/// The embedded program, made ready for its settings.
 mod object;
 /// What outlives the process.
 mod pins;
@@ -21,6 +27,12 @@ mod privilege;
 mod program;
 /// The ring of header records.
 mod records;
+/// What it means that the kernel refused something.
+mod refused;
+/// What the program is told before it is loaded.
+mod settings;
+/// What the tables take, and how many networks there is room for.
+mod sizes;
 /// The leaf that calls the kernel.
 #[expect(
     unsafe_code,
@@ -29,100 +41,20 @@ mod records;
 mod sys;
 #[cfg(test)]
 mod testing;
-
-use std::{path::PathBuf, time::Duration};
-
-use aya::{TestRun as _, TestRunOptions, programs::Xdp};
+/// Prefixes in tables of longest matches.
+mod tries;
 
 pub use attach::{Attachment, Mode};
-pub use counters::BankFigures;
+pub use figures::BankFigures;
+pub use inheritance::Inheritance;
+pub use inspect::{Action, Footprint, Identity};
 pub use pins::{Ended, detach};
 pub use privilege::missing_capabilities;
 pub use records::Records;
+pub use settings::Settings;
 
 use self::{counters::Counters, pins::Pins, program::Program, sys::Link};
-use crate::{Dark, Error, Filter, Nanoseconds, Sample};
-
-/// What the kernel program is told before it is loaded.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Which destinations are dark. Up to 32 boundaries between dark and not dark for each IP
-    /// version (16 prefixes that don't touch) are compared one by one; more are looked up in a
-    /// trie, which costs some 20 ns a packet more. Default: all.
-    pub dark: Dark,
-    /// Sources whose packets to dark destinations are filtered. Default: none.
-    pub filter: Filter,
-    /// Which counted packets are delivered. Default: all.
-    pub sample: Sample,
-    /// Whether each counted packet is handed over as a record. Default: no.
-    pub records: bool,
-    /// Bytes of the ring of records, rounded up to a power of two; a record takes 72. Default:
-    /// 16 MiB.
-    pub record_bytes: u32,
-    /// Whether source networks are counted by class and port too. They take as many slots as they
-    /// have classes and ports. Default: no.
-    pub networks_by_port: bool,
-    /// Bytes of the kernel's tables together. What the ports, the records and the prefixes leave
-    /// is for source networks, 32 bytes each. Default: 64 MiB, or what leaves 16 MiB for networks
-    /// where there are many processors: 7.1 MiB for each and 18, and the ring of records (473 MiB for
-    /// 64 processors without it).
-    pub memory: Option<usize>,
-    /// A folder in a BPF file system, made if there is none: the program and its tables are pinned
-    /// there, stay when the process ends, however it does, and are taken over by the next one.
-    /// Default: none.
-    pub pins: Option<PathBuf>,
-    /// Rounds that the program idles between reading where to count and counting: for tests.
-    #[doc(hidden)]
-    pub idle: u32,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            dark: Dark::any(),
-            filter: Filter::default(),
-            sample: Sample::default(),
-            records: false,
-            record_bytes: 16 << 20,
-            networks_by_port: false,
-            memory: None,
-            pins: None,
-            idle: 0,
-        }
-    }
-}
-
-/// What the program does with a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// It was for a dark destination: nobody else sees it.
-    Drop,
-    /// It goes on to the network stack, untouched.
-    Pass,
-    /// Something that the program never does.
-    Other(u32),
-}
-
-/// What the program cost the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Footprint {
-    /// Instructions that the verifier looked at; it gives up at 1,000,000. `None` before Linux 5.16.
-    pub verified: Option<u32>,
-    /// Bytes of machine code.
-    pub machine_code: u32,
-}
-
-/// Which of the kernel's programs it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Identity {
-    /// Its number.
-    pub program: u32,
-    /// Whether it is the one that sees frames of several buffers too. A tail call needs both
-    /// programs to agree on that.
-    pub fragments: bool,
-}
+use crate::{Error, Nanoseconds};
 
 /// The loaded kernel program and its tables.
 ///
@@ -167,20 +99,6 @@ struct Pinned {
     generation: u64,
     former: Vec<u64>,
     left: Vec<(Counters, Option<Records>)>,
-}
-
-/// What a telescope before this one has counted and nobody has been handed.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Inheritance {
-    /// Its counts.
-    pub figures: BankFigures,
-    /// Where the window began that they belong to.
-    pub begun: Nanoseconds,
-    /// Whether the same was dark as is now.
-    pub same_dark: bool,
-    /// Its records. Some may be missing: the process that took them has not told of them.
-    pub records: Vec<Records>,
 }
 
 impl Kernel {
@@ -268,39 +186,6 @@ impl Kernel {
             counters::wait_for_programs()?;
         }
         Ok(&attached.attachment)
-    }
-
-    /// What a telescope that had left its tables pinned has counted and not handed over; once,
-    /// after [`attach`](Self::attach) has taken its place. `dark` is what is dark now.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel said.
-    pub fn inheritance(&mut self, dark: &Dark) -> Result<Option<Inheritance>, Error> {
-        let Some(Pinned { left, .. }) = &mut self.pinned else {
-            return Ok(None);
-        };
-        let mut all: Option<Inheritance> = None;
-        for (counters, records) in left.drain(..) {
-            let figures = counters.remains()?;
-            let begun = counters.begun();
-            let same_dark = counters.has_dark(dark);
-            let all = match &mut all {
-                Some(all) => {
-                    all.figures.merge(figures);
-                    all.same_dark &= same_dark;
-                    all
-                }
-                None => all.insert(Inheritance {
-                    figures,
-                    begun,
-                    same_dark,
-                    records: Vec::new(),
-                }),
-            };
-            all.records.extend(records);
-        }
-        Ok(all)
     }
 
     /// Lets a program with other settings count instead of this one: each packet is seen by one of
@@ -431,55 +316,6 @@ impl Kernel {
         self.program.records.take()
     }
 
-    /// Runs the program on a frame of 14 bytes or more, `repeat` times, without an interface. Says
-    /// what it did and how long it took on average. It counts as any other packet.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel said: a frame that is too short, or too long.
-    pub fn test_run(&self, frame: &[u8], repeat: u32) -> Result<(Action, Duration), Error> {
-        let options = TestRunOptions {
-            data_in: Some(frame),
-            repeat,
-            ..TestRunOptions::default()
-        };
-        let result = self.xdp()?.test_run(options);
-        let result = result.map_err(object::program_refused)?;
-        // `enum xdp_action`, `include/uapi/linux/bpf.h`.
-        let action = match result.return_value {
-            1 => Action::Drop,
-            2 => Action::Pass,
-            other => Action::Other(other),
-        };
-        Ok((action, result.duration))
-    }
-
-    /// What the program cost the kernel.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel said.
-    pub fn footprint(&self) -> Result<Footprint, Error> {
-        let information = self.xdp()?.info().map_err(object::program_refused)?;
-        Ok(Footprint {
-            verified: information.verified_instruction_count(),
-            machine_code: information.size_jitted(),
-        })
-    }
-
-    /// Which program it is, for somebody who calls it from a program of their own.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel said.
-    pub fn identity(&self) -> Result<Identity, Error> {
-        let information = self.xdp()?.info().map_err(object::program_refused)?;
-        Ok(Identity {
-            program: information.id(),
-            fragments: information.name_as_str() == Some(object::FRAGMENTS),
-        })
-    }
-
     /// Hands on to `tracing` what the kernel program has said since the last time: that a table or
     /// the ring is full.
     pub fn forward_log(&mut self) {
@@ -489,12 +325,6 @@ impl Kernel {
     /// Bytes that the kernel has set aside for the tables, as it says itself.
     pub fn memory(&self) -> u64 {
         self.program.memory
-    }
-
-    /// The program that is attached, or would be tried first.
-    fn xdp(&self) -> Result<&Xdp, Error> {
-        let attached = self.attached.as_ref();
-        self.program.xdp(attached.map(|attached| attached.program))
     }
 }
 

@@ -1,20 +1,14 @@
-use std::{error, hash::BuildHasher as _, io};
+use std::hash::BuildHasher as _;
 
-use aya::{
-    Ebpf, EbpfError, EbpfLoader,
-    maps::{LpmTrie, lpm_trie::Key},
-    programs::ProgramError,
-    util::nr_cpus,
-};
-use darknet_ebpf::{
-    Version,
-    abi::{Part, ROWS},
-    dark::BOUNDARIES,
-    networks::Line,
-};
-use ipnet::IpNet;
+use aya::{Ebpf, EbpfLoader};
+use darknet_ebpf::{Version, abi::ROWS, dark::BOUNDARIES};
 
-use super::{Settings, privilege};
+use super::{
+    Settings,
+    refused::refused,
+    sizes::{BANKS, RING_AT_LEAST, WIDE, lines},
+    tries::{fill, is},
+};
 use crate::{Error, FilterAction, SampleOf};
 
 /// The kernel program. `cargo xtask build-ebpf` writes it, and `cargo xtask verify-ebpf` shows
@@ -25,64 +19,6 @@ pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!("darknet.bpf.o");
 pub(super) const FRAGMENTS: &str = "darknet_frags";
 /// The program for the others.
 pub(super) const PLAIN: &str = "darknet";
-
-/// Banks: one counts while the other is drained.
-const BANKS: usize = 2;
-/// The smallest ring: a page. Where nobody wants records there is no use for more.
-pub(super) const RING_AT_LEAST: u32 = 4096;
-/// Rows and networks that there is room for beyond their words. Each has had 2^25 packets or 2^33
-/// bytes.
-const WIDE: u32 = 4096;
-/// What the table of these, and the small ones, take.
-const REST: usize = 2 << 20;
-/// What a prefix takes in a trie of the kernel.
-const PREFIX: usize = 128;
-/// All tables, unless the host has many processors or the settings say otherwise.
-const MEMORY: usize = 64 << 20;
-/// What is left for source networks at least, unless the settings say otherwise.
-const NETWORKS: usize = 16 << 20;
-/// What is left for source networks at least: below this the table would be a joke.
-const NETWORKS_AT_LEAST: usize = 1 << 20;
-
-/// Bytes of all tables but that of networks.
-fn others(settings: &Settings, processors: u32) -> usize {
-    let parts = BANKS * processors as usize * (size_of::<Part>() + ROWS as usize * 8);
-    let records = if settings.records {
-        settings.record_bytes as usize
-    } else {
-        0
-    };
-    let prefixes = settings.dark.entries().len() + settings.filter.sources().len();
-    parts + records + REST + prefixes * PREFIX
-}
-
-/// Lines of the table of networks in each bank, such that all tables take the memory that the
-/// settings give.
-fn lines(settings: &Settings, processors: u32) -> Result<u32, Error> {
-    let others = others(settings, processors);
-    let memory = settings.memory.unwrap_or(MEMORY.max(others + NETWORKS));
-    let networks = memory.saturating_sub(others);
-    if networks < NETWORKS_AT_LEAST {
-        let least = (others + NETWORKS_AT_LEAST).div_ceil(1 << 20);
-        return Err(Error::KernelMemory {
-            given: memory >> 20,
-            least,
-            processors,
-        });
-    }
-    // They are looked through in pairs.
-    let pairs = u32::try_from(networks / BANKS / size_of::<Line>() / 2);
-    Ok(pairs.unwrap_or(u32::MAX).min(1 << 24) * 2)
-}
-
-/// Processors that there can be: the kernel numbers them below this.
-pub(super) fn processors() -> Result<u32, Error> {
-    let count = nr_cpus().map_err(|(path, source)| Error::System {
-        doing: format!("reading {path}"),
-        source,
-    })?;
-    Ok(u32::try_from(count).unwrap_or(u32::MAX))
-}
 
 /// Makes the maps, and readies the programs with what is known of `settings`.
 pub(super) fn load(settings: &Settings, processors: u32) -> Result<Ebpf, Error> {
@@ -171,51 +107,6 @@ pub(super) fn load(settings: &Settings, processors: u32) -> Result<Ebpf, Error> 
     Ok(loaded)
 }
 
-fn is(net: &IpNet, version: Version) -> bool {
-    matches!(net, IpNet::V4(_)) == (version == Version::V4)
-}
-
-/// Writes prefixes to the tries of the two versions.
-fn fill<I: Iterator<Item = (IpNet, u32)>>(
-    loaded: &mut Ebpf,
-    [v4, v6]: [&'static str; 2],
-    entries: impl Fn() -> I,
-) -> Result<(), Error> {
-    let of_v4 = |(net, value)| match net {
-        IpNet::V4(net) => Some((
-            Key::new(net.prefix_len().into(), net.addr().octets()),
-            value,
-        )),
-        IpNet::V6(_) => None,
-    };
-    let of_v6 = |(net, value)| match net {
-        IpNet::V4(_) => None,
-        IpNet::V6(net) => Some((
-            Key::new(net.prefix_len().into(), net.addr().octets()),
-            value,
-        )),
-    };
-    insert(loaded, v4, entries().filter_map(of_v4))?;
-    insert(loaded, v6, entries().filter_map(of_v6))
-}
-
-fn insert<const N: usize>(
-    loaded: &mut Ebpf,
-    name: &'static str,
-    entries: impl Iterator<Item = (Key<[u8; N]>, u32)>,
-) -> Result<(), Error> {
-    let map = loaded.map_mut(name);
-    let trie = map.and_then(|map| LpmTrie::try_from(map).ok());
-    let mut trie = trie.ok_or_else(|| Error::KernelObject {
-        what: format!("it has no trie {name}"),
-    })?;
-    for (key, value) in entries {
-        trie.insert(&key, value, 0)
-            .map_err(|error| refused(error.into()))?;
-    }
-    Ok(())
-}
-
 /// Where dark and not dark meet, from the start of a table of the program's size, and how many;
 /// none if they are `many`.
 fn table<A: Copy + Default>(
@@ -229,71 +120,6 @@ fn table<A: Copy + Default>(
         *place = address(boundary);
     }
     (table, boundaries.len() as u32)
-}
-
-/// What it means that maps could not be made or programs not be loaded.
-pub(super) fn refused(error: EbpfError) -> Error {
-    if let EbpfError::ProgramError(error) = error {
-        return program_refused(error);
-    }
-    if let Some(source) = system_error(&error) {
-        if let Some(error) = privilege::missing(&source, "making the kernel program's tables") {
-            return error;
-        }
-        return Error::System {
-            doing: format!("making the kernel program's tables ({error})"),
-            source,
-        };
-    }
-    Error::KernelObject {
-        what: error.to_string(),
-    }
-}
-
-/// What it means that a program could not be loaded.
-pub(super) fn program_refused(error: ProgramError) -> Error {
-    match error {
-        ProgramError::LoadError {
-            io_error,
-            verifier_log,
-        } => privilege::missing(&io_error, "loading the kernel program").unwrap_or_else(|| {
-            Error::Refused {
-                release: release(),
-                source: io_error,
-                log: verifier_log.to_string(),
-            }
-        }),
-        error => match system_error(&error) {
-            Some(source) => Error::System {
-                doing: "loading the kernel program".into(),
-                source,
-            },
-            None => Error::KernelObject {
-                what: error.to_string(),
-            },
-        },
-    }
-}
-
-/// The system's own error below what a library says about it.
-pub(super) fn system_error(error: &(dyn error::Error + 'static)) -> Option<io::Error> {
-    let mut at = Some(error);
-    while let Some(error) = at {
-        if let Some(number) = error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::raw_os_error)
-        {
-            return Some(io::Error::from_raw_os_error(number));
-        }
-        at = error.source();
-    }
-    None
-}
-
-/// The kernel that runs, as it calls itself.
-fn release() -> String {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease");
-    release.map_or_else(|_| "unknown".into(), |release| release.trim().into())
 }
 
 #[cfg(test)]
@@ -356,80 +182,6 @@ mod tests {
                 .windows(start.len())
                 .position(|bytes| bytes == start.as_bytes());
             assert_eq!(found, None, "{start}");
-        }
-    }
-
-    /// Bytes of all tables.
-    fn memory(settings: &Settings, processors: u32) -> Result<usize, Error> {
-        let networks = lines(settings, processors)? as usize * BANKS * size_of::<Line>();
-        Ok(others(settings, processors) + networks)
-    }
-
-    /// A processor takes 7.0 to 7.1 MiB, as the documentation of the settings says.
-    fn assert_mib(bytes: usize, processors: u32, rest: f64) {
-        let mib = bytes as f64 / f64::from(1 << 20);
-        let [least, most] = [7.0, 7.1].map(|each| rest + f64::from(processors) * each);
-        assert!(
-            (least..=most).contains(&mib),
-            "{mib} of {least} to {most} MiB"
-        );
-    }
-
-    #[test]
-    fn tables_take_64_mib_or_what_many_processors_need() {
-        let plain = Settings::default();
-        for processors in 1..=6 {
-            let memory = memory(&plain, processors).expect("room");
-            let unused = (64 << 20) - memory;
-            assert!(
-                unused < 2 * BANKS * size_of::<Line>(),
-                "{processors}: {unused}"
-            );
-        }
-        let records = Settings {
-            records: true,
-            ..Settings::default()
-        };
-        assert!(memory(&records, 4).expect("room") <= 64 << 20);
-        // 16 MiB for networks, 2 for what is small.
-        for processors in [7, 64, 1024] {
-            let memory = memory(&plain, processors).expect("room");
-            assert_mib(memory, processors, 18.0);
-        }
-    }
-
-    #[test]
-    fn the_least_memory_is_enough_and_less_is_refused() {
-        let records = Settings {
-            records: true,
-            ..Settings::default()
-        };
-        // 1 MiB for networks, 2 for what is small; a ring of 16.
-        for (settings, processors, rest) in [
-            (Settings::default(), 4, 3.0),
-            (records, 4, 19.0),
-            (Settings::default(), 64, 3.0),
-        ] {
-            let given = |mib: usize| {
-                let settings = Settings {
-                    memory: Some(mib << 20),
-                    ..settings.clone()
-                };
-                memory(&settings, processors)
-            };
-            let Err(Error::KernelMemory { least, .. }) = given(0) else {
-                panic!("nothing is too little");
-            };
-            let refused = given(least - 1);
-            assert!(
-                matches!(refused, Err(Error::KernelMemory { least: again, .. }) if again == least),
-                "{refused:?}"
-            );
-            let memory = given(least).expect("room");
-            assert!(memory <= least << 20, "{memory}");
-            let [from, to] = [7.0, 7.1].map(|each| rest + f64::from(processors) * each);
-            let rounded = from.ceil() as usize..=to.ceil() as usize;
-            assert!(rounded.contains(&least), "{least} MiB, not {rounded:?}");
         }
     }
 

@@ -31,7 +31,7 @@ use self::{
     folder::{Folder, make},
     link::LINK,
 };
-use super::{netlink, object::system_error, privilege};
+use super::{netlink, privilege, refused::system_error};
 use crate::Error;
 
 /// Where a generation is while it is pinned or removed, so that its number stands for all of it.

@@ -19,6 +19,8 @@ use super::{
     log::Log,
     object,
     pins::{Pins, Shape},
+    refused::program_refused,
+    sizes,
     sys::Link,
 };
 use crate::Error;
@@ -51,13 +53,13 @@ impl Program {
         epoch: u64,
         pins: Option<(&Pins, u64)>,
     ) -> Result<Self, Error> {
-        let processors = object::processors()?;
+        let processors = sizes::processors()?;
         let mut loaded = object::load(settings, processors)?;
         let program = attach::program(&mut loaded, object::FRAGMENTS)?;
         // An old kernel may refuse this one and take the other, which attaching falls back to.
         if attach::ready(program).is_err() {
             let plain = attach::program(&mut loaded, object::PLAIN)?;
-            attach::ready(plain).map_err(object::program_refused)?;
+            attach::ready(plain).map_err(program_refused)?;
         }
         let missing = |name| Error::KernelObject {
             what: format!("it has no table {name}"),
@@ -104,9 +106,9 @@ impl Program {
     /// Puts it in the place of the program of a link. Says which number it has.
     pub(super) fn replace(&mut self, name: &'static str, link: &Link) -> Result<u32, Error> {
         let program = attach::program(&mut self.loaded, name)?;
-        attach::ready(program).map_err(object::program_refused)?;
+        attach::ready(program).map_err(program_refused)?;
         let number = attach::number(program)?;
-        let fd = program.fd().map_err(object::program_refused)?;
+        let fd = program.fd().map_err(program_refused)?;
         link.update(fd.as_fd()).map_err(|source| Error::System {
             doing: "putting the new kernel program in the place of the old one".into(),
             source,
@@ -171,7 +173,7 @@ pub(super) fn left(pins: &Pins, generation: u64) -> Result<(Counters, Option<Rec
     // Where nobody wanted records, the ring is a page.
     let wanted = ring
         .info()
-        .is_ok_and(|info| info.max_entries() > object::RING_AT_LEAST);
+        .is_ok_and(|info| info.max_entries() > sizes::RING_AT_LEAST);
     let records = wanted.then(|| Records::new(Map::RingBuf(ring)));
     Ok((counters, records.transpose()?))
 }

@@ -15,7 +15,7 @@ use nix::sched::{CloneFlags, unshare};
 
 use super::*;
 use crate::kernel::{
-    Settings, attach, object,
+    Settings, attach, object, sizes,
     sys::{Ends, Link, interface_index},
     testing::{alone, run},
 };
@@ -23,7 +23,7 @@ use crate::kernel::{
 const PARTS: &str = "PARTS";
 
 fn object() -> Ebpf {
-    let processors = object::processors().expect("counted");
+    let processors = sizes::processors().expect("counted");
     object::load(&Settings::default(), processors).expect("maps")
 }
 

@@ -1,0 +1,58 @@
+use darknet_ebpf::{Class, PortTable, Tool};
+
+use super::ports;
+
+/// Distinct sources: all, by class, by tool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hosts {
+    /// All of them.
+    pub all: u64,
+    classes: [u64; Class::ALL.len()],
+    tools: [u64; Tool::ALL.len()],
+}
+
+impl Hosts {
+    /// Distinct sources of a class.
+    pub fn class(&self, class: Class) -> u64 {
+        self.classes[class as usize]
+    }
+
+    /// Distinct sources of packets with a tool's mark.
+    pub fn tool(&self, tool: Tool) -> u64 {
+        self.tools[tool as usize]
+    }
+
+    pub(super) fn add(&mut self, classes: u16, tools: u8) {
+        let Self {
+            all,
+            classes: class_hosts,
+            tools: tool_hosts,
+        } = self;
+        *all += 1;
+        for (class, hosts) in class_hosts.iter_mut().enumerate() {
+            *hosts += u64::from(classes >> class & 1);
+        }
+        for (tool, hosts) in tool_hosts.iter_mut().enumerate() {
+            *hosts += u64::from(tools >> tool & 1);
+        }
+    }
+}
+
+/// Distinct sources at each port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortHosts(Vec<u64>);
+
+impl PortHosts {
+    pub(super) fn none() -> Self {
+        Self(vec![0; PortTable::ALL.len() << 16])
+    }
+
+    pub(super) fn add(&mut self, table: PortTable, port: u16) {
+        self.0[ports::index(table, port)] += 1;
+    }
+
+    /// Distinct sources at a port.
+    pub fn get(&self, table: PortTable, port: u16) -> u64 {
+        self.0[ports::index(table, port)]
+    }
+}

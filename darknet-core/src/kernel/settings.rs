@@ -1,0 +1,52 @@
+use std::path::PathBuf;
+
+use crate::{Dark, Filter, Sample};
+
+/// What the kernel program is told before it is loaded.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which destinations are dark. Up to 32 boundaries between dark and not dark for each IP
+    /// version (16 prefixes that don't touch) are compared one by one; more are looked up in a
+    /// trie, which costs some 20 ns a packet more. Default: all.
+    pub dark: Dark,
+    /// Sources whose packets to dark destinations are filtered. Default: none.
+    pub filter: Filter,
+    /// Which counted packets are delivered. Default: all.
+    pub sample: Sample,
+    /// Whether each counted packet is handed over as a record. Default: no.
+    pub records: bool,
+    /// Bytes of the ring of records, rounded up to a power of two; a record takes 72. Default:
+    /// 16 MiB.
+    pub record_bytes: u32,
+    /// Whether source networks are counted by class and port too. They take as many slots as they
+    /// have classes and ports. Default: no.
+    pub networks_by_port: bool,
+    /// Bytes of the kernel's tables together. What the ports, the records and the prefixes leave
+    /// is for source networks, 32 bytes each. Default: 64 MiB, or what leaves 16 MiB for networks
+    /// where there are many processors: 7.1 MiB for each and 18, and the ring of records (473 MiB for
+    /// 64 processors without it).
+    pub memory: Option<usize>,
+    /// A folder in a BPF file system, made if there is none: the program and its tables are pinned
+    /// there, stay when the process ends, however it does, and are taken over by the next one.
+    /// Default: none.
+    pub pins: Option<PathBuf>,
+    /// Rounds that the program idles between reading where to count and counting: for tests.
+    #[doc(hidden)]
+    pub idle: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            dark: Dark::any(),
+            filter: Filter::default(),
+            sample: Sample::default(),
+            records: false,
+            record_bytes: 16 << 20,
+            networks_by_port: false,
+            memory: None,
+            pins: None,
+            idle: 0,
+        }
+    }
+}
