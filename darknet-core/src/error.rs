@@ -190,7 +190,11 @@ pub enum Error {
 
     /// The kernel refused the program.
     #[cfg(all(feature = "live", target_os = "linux"))]
-    #[error("kernel {release} refuses Darknet's program: {source}; Linux 6.12 or newer is needed")]
+    #[error(
+        "kernel {release} refuses Darknet's program: {source}; Linux {}.{} or newer is needed",
+        crate::kernel::OLDEST.0,
+        crate::kernel::OLDEST.1
+    )]
     Refused {
         /// The kernel, as it calls itself.
         release: String,
@@ -270,6 +274,22 @@ pub enum Error {
         name: String,
         /// What the system said first.
         source: io::Error,
+    },
+
+    /// An interface whose packets are longer than a frame of an AF_XDP socket.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[error(
+        "{name}: packets of its MTU, {mtu}, do not fit into frames of {chunk} bytes, nor can they come in several; set the MTU to {most} at most, take frames of 4096 bytes, or a kernel (6.6) and a driver with multi-buffer XDP"
+    )]
+    FrameSize {
+        /// The interface.
+        name: String,
+        /// Its MTU.
+        mtu: u32,
+        /// Bytes of a frame.
+        chunk: u32,
+        /// The longest MTU that fits.
+        most: u32,
     },
 
     /// A folder for pins that is on another file system.

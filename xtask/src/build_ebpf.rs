@@ -15,9 +15,10 @@ pub(crate) struct Arguments {
 }
 
 /// Each kernel program, and where its object is committed.
-pub(crate) const PROGRAMS: [(&str, &str); 4] = [
+pub(crate) const PROGRAMS: [(&str, &str); 5] = [
     ("darknet-xdp", "darknet-core/src/kernel/darknet.bpf.o"),
     ("generator", "xtask/src/lab/generator.bpf.o"),
+    ("redirect", "xtask/src/lab/redirect.bpf.o"),
     ("sink", "xtask/src/lab/sink.bpf.o"),
     ("varied", "benches/src/varied.bpf.o"),
 ];

@@ -48,6 +48,8 @@ mod namespace;
 mod object;
 /// Frames made before the first is sent, then sent again and again.
 mod preloaded;
+/// A receiver that gives packets to AF_XDP sockets.
+mod redirect;
 /// The thread that runs the generator program.
 mod sender;
 /// A receiver that drops every frame and counts or keeps it.
@@ -64,6 +66,7 @@ pub use generator::{Generator, Sent};
 pub use limits::Limits;
 pub use namespace::Namespace;
 pub use preloaded::Preloaded;
+pub use redirect::{Mark, Program, Redirect};
 pub use sender::Options;
 pub use sink::{Counts, Mode, Sink};
 pub use slots::{LONGEST_FRAME, SHORTEST_FRAME};

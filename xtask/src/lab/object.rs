@@ -5,6 +5,9 @@ use super::error::Error;
 /// `darknet-ebpf/src/bin/generator.rs`, compiled: `cargo xtask build-ebpf` makes it.
 pub(super) static GENERATOR: &[u8] = aya::include_bytes_aligned!("generator.bpf.o");
 
+/// `darknet-ebpf/src/bin/redirect.rs`, compiled.
+pub(super) static REDIRECT: &[u8] = aya::include_bytes_aligned!("redirect.bpf.o");
+
 /// `darknet-ebpf/src/bin/sink.rs`, compiled.
 pub(super) static SINK: &[u8] = aya::include_bytes_aligned!("sink.bpf.o");
 
