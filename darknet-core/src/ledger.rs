@@ -24,6 +24,9 @@ pub struct Ledger {
     pub observed: u64,
     /// Packets of a window that had closed, counted in the oldest open one.
     pub late: u64,
+    /// Packets whose frame is shorter than their IP header says: cut by a driver, or by whoever
+    /// sent them. They are observed.
+    pub cut: u64,
     /// Packet records without a time, counted at the time of the record before.
     pub untimed: u64,
     /// Packets that the network interface reports as dropped before they were received.
@@ -71,14 +74,13 @@ impl Ledger {
         self.cells[cell as usize] += packets;
     }
 
-    /// Of what was handed over, `observed` was observed, and the rest by somebody who has told
-    /// nobody.
+    /// Of what was delivered, `packets` were lost on the way, in `cell`.
     #[cfg(all(feature = "live", target_os = "linux"))]
-    pub(crate) fn abandon(&mut self, observed: u64) {
+    pub(crate) fn lose(&mut self, cell: Cell, packets: u64) {
         let delivered = &mut self.cells[Cell::Delivered as usize];
-        let abandoned = delivered.saturating_sub(observed);
-        *delivered -= abandoned;
-        self.cells[Cell::Abandoned as usize] += abandoned;
+        let lost = packets.min(*delivered);
+        *delivered -= lost;
+        self.cells[cell as usize] += lost;
     }
 
     /// Adds another window's.
@@ -89,6 +91,7 @@ impl Ledger {
             cells,
             observed,
             late,
+            cut,
             untimed,
             missed_nic,
         } = self;
@@ -99,6 +102,7 @@ impl Ledger {
         }
         *observed += other.observed;
         *late += other.late;
+        *cut += other.cut;
         *untimed += other.untimed;
         *missed_nic += other.missed_nic;
     }
@@ -168,6 +172,7 @@ impl Serialize for Ledger {
             cells: _,
             observed,
             late,
+            cut,
             untimed,
             missed_nic,
         } = self;
@@ -184,6 +189,7 @@ impl Serialize for Ledger {
         }
         map.serialize_entry("in_flight", &self.in_flight())?;
         map.serialize_entry("late", late)?;
+        map.serialize_entry("cut", cut)?;
         map.serialize_entry("untimed", untimed)?;
         map.serialize_entry("lost", &Lost(self))?;
         map.serialize_entry("missed", &Missed { nic: *missed_nic })?;

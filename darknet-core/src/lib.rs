@@ -26,6 +26,8 @@
 
 pub mod aggregate;
 #[cfg(all(feature = "live", target_os = "linux"))]
+pub mod doctor;
+#[cfg(all(feature = "live", target_os = "linux"))]
 pub mod kernel;
 /// Where every packet ended.
 pub mod ledger;
@@ -35,6 +37,8 @@ pub mod live;
 /// The tables, as they are printed.
 pub mod snapshot;
 pub mod source;
+#[cfg(all(feature = "live", target_os = "linux"))]
+pub mod xsk;
 
 #[cfg(all(feature = "live", target_os = "linux"))]
 mod config;

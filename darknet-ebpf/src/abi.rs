@@ -138,7 +138,7 @@ pub struct State {
 
 impl State {
     /// The number of this layout of all tables: whoever changes a layout changes it.
-    pub const LAYOUT: u64 = 3;
+    pub const LAYOUT: u64 = 4;
 }
 
 /// Which bank an epoch counts in: there are two, and they take turns.
@@ -169,8 +169,6 @@ pub const fn icmp_row(key: IcmpKey) -> u32 {
 }
 
 /// What one processor counts in one bank: nobody else writes it.
-///
-/// The array of these is indexed `bank * processors + processor`.
 #[repr(C)]
 pub struct Part {
     /// What every packet changes.
@@ -185,6 +183,50 @@ pub struct Part {
     pub nothing: [Counts; 3],
     /// The line of the table, of those of both banks, in which each of them looks first.
     pub lines: [u32; STAGE],
+}
+
+/// What is of one processor in one bank.
+///
+/// The array of these is indexed `bank * processors + processor`.
+#[repr(C)]
+pub struct Processor {
+    /// What it counts.
+    pub part: Part,
+    /// The program's own: the packet that is being counted.
+    ///
+    /// Here and not in registers, so that the verifier forgets what is known of it: it would
+    /// otherwise follow each kind of packet to the end of the program.
+    pub walked: Walked,
+}
+
+/// A packet that was walked.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Walked {
+    /// What was found.
+    pub packet: Packet,
+    /// Where in the frame the IP header begins.
+    pub network: u32,
+    /// Where in the frame the transport header begins, or what the walk ended at.
+    pub transport: u32,
+    /// Up to the end of the cache line.
+    pub unused: u64,
+}
+
+impl Walked {
+    /// A packet whose headers begin at these offsets.
+    #[inline(always)]
+    pub const fn new(packet: Packet, network: usize, transport: usize) -> Self {
+        Self {
+            packet,
+            network: network as u32,
+            transport: transport as u32,
+            unused: 0,
+        }
+    }
+
+    /// What cannot be walked.
+    pub const MALFORMED: Self = Self::new(Packet::MALFORMED, 0, 0);
 }
 
 /// The figures that every packet changes: eight cache lines.
@@ -216,6 +258,47 @@ pub struct Tally {
     pub notes: u64,
 }
 
+/// What is delivered of each counted packet.
+pub mod delivery {
+    /// Nothing.
+    pub const NONE: u32 = 0;
+    /// A record of its headers.
+    pub const HEADERS: u32 = 1;
+    /// The frame, to the AF_XDP socket of its queue.
+    pub const FRAMES: u32 = 2;
+}
+
+/// Queues of an interface that there can be sockets for.
+pub const QUEUES_AT_MOST: u32 = 1024;
+
+/// How far the ring of header records of one processor has been written and read, and the clock of
+/// what is delivered there: two cache lines, as two sides write them.
+///
+/// Records are written at `head % slots` and then `head` is raised; who reads up to `head` raises
+/// `tail`. Both count on and never wrap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub struct Cursor {
+    /// Records written: the program's.
+    pub head: u64,
+    /// The tail that the program has seen last.
+    pub seen: u64,
+    /// When the clock was read last: nanoseconds of the monotonic clock, and the kernel's ticks.
+    pub time: u64,
+    /// The kernel's ticks then.
+    pub ticks: u64,
+    /// Packets since then.
+    pub since: u64,
+    /// Packets that may go by until the clock is read again, if no tick passes.
+    pub reuse: u64,
+    /// Up to the end of the cache line.
+    pub unused: [u64; 2],
+    /// Records read: userspace's.
+    pub tail: u64,
+    /// Up to the end of the cache line.
+    pub unused_too: [u64; 7],
+}
+
 /// What the program says in its log: once in each turn on each processor.
 pub mod note {
     /// The table of source networks is full.
@@ -224,8 +307,10 @@ pub mod note {
     pub const WIDE: u64 = 2;
     /// The ring of records is full.
     pub const RECORDS: u64 = 4;
+    /// No socket takes the frames of a queue.
+    pub const SOCKETS: u64 = 8;
     /// All of them, as they have been said.
-    pub const SAID: u64 = 8;
+    pub const SAID: u64 = 16;
 }
 
 // The layout is shared with a program compiled by another compiler: a change shows here first.
@@ -236,6 +321,8 @@ const _: () = assert!(size_of::<Counts>() == 16);
 const _: () = assert!(size_of::<State>() == 40);
 const _: () = assert!(size_of::<Tally>() == 512 && align_of::<Tally>() == 8);
 const _: () = assert!(size_of::<Part>().is_multiple_of(64) && align_of::<Part>() == 8);
+const _: () = assert!(size_of::<Walked>() == 64);
+const _: () = assert!(size_of::<Cursor>() == 128 && core::mem::offset_of!(Cursor, tail) == 64);
 const _: () = assert!(Class::ALL.len() <= 16 && Cell::ALL.len() <= 16 && Tool::ALL.len() <= 7);
 
 #[cfg(test)]

@@ -21,20 +21,22 @@ pub struct Header {
     tools: u8,
     icmp_type: u8,
     icmp_code: u8,
-    spare: [u8; 2],
+    ttl: u8,
+    tcp_flags: u8,
     /// [`Header::LAYOUT`].
     layout: u8,
     /// The low half of the epoch that the packet was counted in.
     pub epoch: u32,
+    protocol: u8,
     /// 0: so that no byte is padding.
-    unused: u32,
+    unused: [u8; 3],
     /// Nanoseconds of the monotonic clock: when the program saw the packet.
     pub time: u64,
 }
 
 impl Header {
     /// The number of this layout, in every record.
-    pub const LAYOUT: u8 = 1;
+    pub const LAYOUT: u8 = 2;
 
     /// The record of a packet that was counted in `epoch` and seen at `time`.
     #[inline(always)]
@@ -50,6 +52,9 @@ impl Header {
             tools,
             icmp_type,
             icmp_code,
+            ttl,
+            tcp_flags,
+            protocol,
         } = *packet;
         Self {
             source,
@@ -62,10 +67,12 @@ impl Header {
             tools: tools.bits(),
             icmp_type,
             icmp_code,
-            spare: [0; 2],
+            ttl,
+            tcp_flags,
             layout: Self::LAYOUT,
             epoch: epoch as u32,
-            unused: 0,
+            protocol,
+            unused: [0; 3],
             time,
         }
     }
@@ -89,10 +96,12 @@ impl Header {
             tools: bytes[42],
             icmp_type: bytes[43],
             icmp_code: bytes[44],
-            spare: [bytes[45], bytes[46]],
+            ttl: bytes[45],
+            tcp_flags: bytes[46],
             layout: bytes[47],
             epoch: word(12),
-            unused: word(13),
+            protocol: bytes[52],
+            unused: [bytes[53], bytes[54], bytes[55]],
             time: u64::from_ne_bytes(longs[7]),
         }
     }
@@ -111,9 +120,11 @@ impl Header {
             tools,
             icmp_type,
             icmp_code,
-            spare: _,
+            ttl,
+            tcp_flags,
             layout,
             epoch: _,
+            protocol,
             unused: _,
             time: _,
         } = *self;
@@ -135,6 +146,9 @@ impl Header {
             tools: Tools::from_bits(tools)?,
             icmp_type,
             icmp_code,
+            ttl,
+            tcp_flags,
+            protocol,
         })
     }
 }
@@ -156,8 +170,9 @@ mod tests {
         bytes[32..36].copy_from_slice(&40u32.to_ne_bytes());
         bytes[36..38].copy_from_slice(&4000u16.to_ne_bytes());
         bytes[38..40].copy_from_slice(&53u16.to_ne_bytes());
-        bytes[40..48].copy_from_slice(&[4, 3, 0, 0, 0, 0, 0, Header::LAYOUT]);
+        bytes[40..48].copy_from_slice(&[4, 3, 0, 0, 0, 64, 0, Header::LAYOUT]);
         bytes[48..52].copy_from_slice(&7u32.to_ne_bytes());
+        bytes[52] = 17;
         bytes[56..64].copy_from_slice(&9u64.to_ne_bytes());
         bytes
     }
@@ -170,6 +185,7 @@ mod tests {
         assert_eq!(packet.destination.v4(), 0xcb00_7109);
         assert_eq!((packet.source_port, packet.destination_port), (4000, 53));
         assert_eq!((packet.bytes, packet.class), (40, Class::Udp));
+        assert_eq!((packet.ttl, packet.protocol), (64, 17));
         assert_eq!((header.epoch, header.time), (7, 9));
         assert_eq!(Header::new(&packet, 7, 9), header);
     }

@@ -31,11 +31,13 @@ pub enum Cell {
     Truncated = 10,
     /// Lost: the worker died or was stopped with records unread.
     Abandoned = 11,
+    /// Lost: the kernel described a frame that is not where frames can be.
+    BadDescriptor = 12,
 }
 
 impl Cell {
     /// Every cell, in the order of the numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Passed,
         Self::Filtered,
         Self::Delivered,
@@ -48,6 +50,7 @@ impl Cell {
         Self::HeadersFull,
         Self::Truncated,
         Self::Abandoned,
+        Self::BadDescriptor,
     ];
 
     /// The name in tables and JSON.
@@ -65,6 +68,7 @@ impl Cell {
             Self::HeadersFull => "headers_full",
             Self::Truncated => "truncated",
             Self::Abandoned => "abandoned",
+            Self::BadDescriptor => "bad_descriptor",
         }
     }
 
@@ -87,7 +91,8 @@ impl Cell {
             | Self::RedirectFailed
             | Self::HeadersFull
             | Self::Truncated
-            | Self::Abandoned => true,
+            | Self::Abandoned
+            | Self::BadDescriptor => true,
         }
     }
 }

@@ -43,6 +43,8 @@ pub mod header;
 pub mod ledger;
 /// Link layers, and where the IP header lies in a frame.
 pub mod link;
+/// What is left with a frame that is handed over.
+pub mod metadata;
 /// Source networks: keys, and the layout of their table.
 pub mod networks;
 /// Packets and bytes in one word.
@@ -59,5 +61,6 @@ pub use frame::Frame;
 pub use header::Header;
 pub use ledger::Cell;
 pub use link::Link;
+pub use metadata::Metadata;
 pub use packet::{Address, Ip, Malformed, Outer, Packet, Version, outer};
 pub use tool::{Tool, Tools};

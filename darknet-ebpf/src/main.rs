@@ -4,7 +4,12 @@
 //! Order: link and IP header → dark? → filter → transport, class and tools → count → sample →
 //! deliver. The rules
 //! are those of the library `darknet_ebpf`; here is only what the kernel brings.
-#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(core_intrinsics))]
+#![cfg_attr(
+    target_arch = "bpf",
+    no_std,
+    no_main,
+    feature(core_intrinsics, asm_experimental_arch)
+)]
 #![cfg_attr(
     target_arch = "bpf",
     allow(
@@ -16,6 +21,9 @@
 /// Words that all processors write.
 #[cfg(target_arch = "bpf")]
 mod atomic;
+/// What becomes of a counted packet.
+#[cfg(target_arch = "bpf")]
+mod deliver;
 /// The program's memory: settings, tables, ring.
 #[cfg(target_arch = "bpf")]
 mod maps;

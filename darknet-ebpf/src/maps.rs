@@ -2,10 +2,11 @@ use aya_ebpf::{
     Global,
     bindings::BPF_F_MMAPABLE,
     macros::map,
-    maps::{Array, HashMap, LpmTrie, RingBuf},
+    maps::{Array, HashMap, LpmTrie, XskMap},
 };
 use darknet_ebpf::{
-    abi::{Counts, Part, State},
+    Header,
+    abi::{self, Counts, Cursor, Processor, State},
     dark::BOUNDARIES,
     networks::{Line, WideKey},
     packed::Packed,
@@ -58,9 +59,18 @@ pub(crate) static LINES: Global<u32> = Global::new(1);
 /// Processors that there can be.
 #[unsafe(no_mangle)]
 pub(crate) static PROCESSORS: Global<u32> = Global::new(1);
-/// 1 if each counted packet goes to the ring as a record.
+/// What is delivered of counted packets: [`delivery`](darknet_ebpf::abi::delivery).
 #[unsafe(no_mangle)]
-pub(crate) static RECORDS_ON: Global<u32> = Global::new(0);
+pub(crate) static DELIVERY: Global<u32> = Global::new(0);
+/// Records that the ring of a processor holds: a power of two.
+#[unsafe(no_mangle)]
+pub(crate) static RECORD_SLOTS: Global<u32> = Global::new(1);
+/// 1 if processors see each other's writes in the order in which they were made, as x86 does.
+#[unsafe(no_mangle)]
+pub(crate) static IN_ORDER: Global<u32> = Global::new(0);
+/// 1 if frames are delivered without metadata: for a test.
+#[unsafe(no_mangle)]
+pub(crate) static NO_METADATA: Global<u32> = Global::new(0);
 /// Rounds that are idled between reading the epoch and counting: for a test.
 #[unsafe(no_mangle)]
 pub(crate) static IDLE: Global<u32> = Global::new(0);
@@ -73,7 +83,7 @@ pub(crate) static STATE: Array<State> = Array::with_max_entries(1, BPF_F_MMAPABL
 
 /// What each processor counts in each bank.
 #[map]
-pub(crate) static PARTS: Array<Part> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+pub(crate) static PARTS: Array<Processor> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 /// Ports and ICMP messages of each processor in each bank.
 #[map]
 pub(crate) static ROWS: Array<Packed> = Array::with_max_entries(1, BPF_F_MMAPABLE);
@@ -83,9 +93,15 @@ pub(crate) static NETWORKS: Array<Line> = Array::with_max_entries(1, BPF_F_MMAPA
 /// Rows and networks that outgrew a word.
 #[map]
 pub(crate) static WIDE: HashMap<WideKey, Counts> = HashMap::with_max_entries(1, 0);
-/// Header records.
+/// Header records: a ring of each processor, one behind the other.
 #[map]
-pub(crate) static RECORDS: RingBuf = RingBuf::with_byte_size(4096, 0);
+pub(crate) static RECORDS: Array<Header> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+/// How far the rings have been written and read.
+#[map]
+pub(crate) static CURSORS: Array<Cursor> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+/// AF_XDP sockets, by the queue that they are bound to.
+#[map]
+pub(crate) static SOCKETS: XskMap = XskMap::with_max_entries(abi::QUEUES_AT_MOST, 0);
 
 /// `BPF_F_NO_PREALLOC`, which tries insist on.
 const NO_PREALLOC: u32 = aya_ebpf::bindings::BPF_F_NO_PREALLOC;

@@ -73,6 +73,10 @@ pub struct Ip {
     pub destination: Address,
     /// Which IP it is.
     pub version: Version,
+    /// Where in the frame this header begins.
+    pub network: usize,
+    /// IPv4 time to live, IPv6 hop limit.
+    ttl: u8,
     /// Protocol or next header.
     next: u8,
     /// Where in the frame what follows the fixed header of IPv6, or the whole header of IPv4,
@@ -116,6 +120,12 @@ pub struct Packet {
     pub icmp_type: u8,
     /// ICMP or ICMPv6 code.
     pub icmp_code: u8,
+    /// IPv4 time to live, IPv6 hop limit.
+    pub ttl: u8,
+    /// TCP flags as in the header, FIN the lowest bit.
+    pub tcp_flags: u8,
+    /// The protocol number of what follows the headers that were stepped over.
+    pub protocol: u8,
 }
 
 /// The headers contradict themselves or are cut short: [`Class::Malformed`].
@@ -172,6 +182,8 @@ impl Ip {
             source: Address([header[3], 0, 0, 0]),
             destination: Address([header[4], 0, 0, 0]),
             version: Version::V4,
+            network: at,
+            ttl: (header[2] >> 24) as u8,
             next: (header[2] >> 16) as u8,
             at: at + header_length,
             end: at + total_length as usize,
@@ -194,6 +206,8 @@ impl Ip {
             source: Address([header[2], header[3], header[4], header[5]]),
             destination: Address([header[6], header[7], header[8], header[9]]),
             version: Version::V6,
+            network: at,
+            ttl: header[1] as u8,
             next: (header[1] >> 8) as u8,
             at: at + 40,
             end: at + 40 + payload_length as usize,
@@ -216,11 +230,22 @@ impl Ip {
     /// transport header (TCP 20, UDP 8, ICMP 8 bytes) is cut short.
     #[inline(always)]
     pub fn packet<F: Frame + ?Sized>(&self, frame: &F) -> Result<Packet, Malformed> {
+        Ok(self.walk(frame)?.0)
+    }
+
+    /// As [`packet`](Self::packet), and where in the frame the transport header begins, or what
+    /// the walk ended at.
+    ///
+    /// # Errors
+    ///
+    /// As [`packet`](Self::packet).
+    #[inline(always)]
+    pub fn walk<F: Frame + ?Sized>(&self, frame: &F) -> Result<(Packet, usize), Malformed> {
         if self.contradiction || frame.read::<1>(self.at - 1).is_none() {
             return Err(Malformed);
         }
         if self.fragment != 0 {
-            return Ok(self.of(Class::Fragment));
+            return Ok((self.of(Class::Fragment, self.next), self.at));
         }
         let mut next = self.next;
         let mut at = self.at;
@@ -234,7 +259,7 @@ impl Ip {
                     | protocol::FRAGMENT
                     | protocol::DESTINATION_OPTIONS,
                 ) => 8,
-                _ => return self.transport(frame, next, at),
+                _ => return Ok((self.transport(frame, next, at)?, at)),
             };
             if step == EXTENSIONS_AT_MOST {
                 break;
@@ -244,7 +269,7 @@ impl Ip {
             let length = match next {
                 // RFC 8200 section 4.5: always 8 bytes, the length field is reserved.
                 protocol::FRAGMENT if offset != 0 => {
-                    return Ok(self.of(Class::Fragment));
+                    return Ok((self.of(Class::Fragment, header[0]), at + 8));
                 }
                 protocol::FRAGMENT => 8,
                 // RFC 4302 section 2.2: in 4-byte words, less 2.
@@ -256,7 +281,7 @@ impl Ip {
             at = frame.forget(at + length);
             self.read::<F, 1>(frame, at - 1)?;
         }
-        Ok(self.of(Class::Other))
+        Ok((self.of(Class::Other, next), at))
     }
 
     #[inline(always)]
@@ -273,18 +298,18 @@ impl Ip {
                 Ok(Packet {
                     source_port: (ports >> 16) as u16,
                     destination_port: ports as u16,
-                    ..self.of(Class::Udp)
+                    ..self.of(Class::Udp, protocol)
                 })
             }
             (Version::V4, protocol::ICMP) => {
                 let [kind, code, ..] = self.read::<F, 8>(frame, at)?;
-                Ok(self.icmp(Class::icmp(kind), kind, code))
+                Ok(self.icmp(Class::icmp(kind), protocol, kind, code))
             }
             (Version::V6, protocol::ICMPV6) => {
                 let [kind, code, ..] = self.read::<F, 8>(frame, at)?;
-                Ok(self.icmp(Class::icmpv6(kind), kind, code))
+                Ok(self.icmp(Class::icmpv6(kind), protocol, kind, code))
             }
-            _ => Ok(self.of(Class::Other)),
+            _ => Ok(self.of(Class::Other, protocol)),
         }
     }
 
@@ -312,21 +337,22 @@ impl Ip {
             source_port,
             destination_port,
             tools,
-            ..self.of(class)
+            tcp_flags: (flags >> 16) as u8,
+            ..self.of(class, protocol::TCP)
         })
     }
 
     #[inline(always)]
-    fn icmp(&self, class: Class, kind: u8, code: u8) -> Packet {
+    fn icmp(&self, class: Class, protocol: u8, kind: u8, code: u8) -> Packet {
         Packet {
             icmp_type: kind,
             icmp_code: code,
-            ..self.of(class)
+            ..self.of(class, protocol)
         }
     }
 
     #[inline(always)]
-    fn of(&self, class: Class) -> Packet {
+    fn of(&self, class: Class, protocol: u8) -> Packet {
         Packet {
             source: self.source,
             destination: self.destination,
@@ -338,6 +364,9 @@ impl Ip {
             tools: Tools::NONE,
             icmp_type: 0,
             icmp_code: 0,
+            ttl: self.ttl,
+            tcp_flags: 0,
+            protocol,
         }
     }
 
@@ -368,5 +397,8 @@ impl Packet {
         tools: Tools::NONE,
         icmp_type: 0,
         icmp_code: 0,
+        ttl: 0,
+        tcp_flags: 0,
+        protocol: 0,
     };
 }

@@ -20,6 +20,34 @@ pub(crate) struct First<'a> {
 }
 
 impl First<'_> {
+    #[inline(always)]
+    fn data(&self) -> usize {
+        let data;
+        unsafe {
+            core::arch::asm!(
+                "{0} = *(u32 *)({1} + 0)",
+                out(reg) data,
+                in(reg) self.context.as_ptr(),
+                options(pure, readonly, nostack)
+            );
+        }
+        data
+    }
+
+    #[inline(always)]
+    fn data_end(&self) -> usize {
+        let data;
+        unsafe {
+            core::arch::asm!(
+                "{0} = *(u32 *)({1} + 4)",
+                out(reg) data,
+                in(reg) self.context.as_ptr(),
+                options(pure, readonly, nostack)
+            );
+        }
+        data
+    }
+
     /// Whether the frame goes on in other buffers.
     #[inline(always)]
     pub(crate) fn has_more(&self) -> bool {
@@ -29,14 +57,30 @@ impl First<'_> {
     }
 }
 
+/// The same offset, which is at most [`OFFSET_AT_MOST`], in a way that the verifier sees: it knows
+/// bounds by comparison only of the register that was compared, and before Linux 6.? not of a copy
+/// on the stack.
+#[inline(always)]
+fn bounded(offset: usize) -> usize {
+    if core::intrinsics::is_val_statically_known(offset) {
+        return offset;
+    }
+    let mut offset = offset;
+    // SAFETY: a mask of a number.
+    unsafe {
+        core::arch::asm!("{0} &= {1}", inout(reg) offset, const OFFSET_AT_MOST, options(pure, nomem, nostack))
+    };
+    offset
+}
+
 impl Frame for First<'_> {
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         if offset > OFFSET_AT_MOST {
             return None;
         }
-        let start = self.context.data() + offset;
-        if start + N > self.context.data_end() {
+        let start = self.data() + bounded(offset);
+        if start + N > self.data_end() {
             return None;
         }
         // SAFETY: the `N` bytes from `start` lie between `data` and `data_end`, which the kernel

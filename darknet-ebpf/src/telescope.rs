@@ -1,32 +1,25 @@
 use core::{cell::Cell as MemoryCell, ffi::c_void};
 
 use aya_ebpf::{
-    bindings::{
-        BPF_RB_NO_WAKEUP,
-        xdp_action::{XDP_DROP, XDP_PASS},
-    },
-    helpers::{
-        bpf_get_prandom_u32, bpf_get_smp_processor_id, bpf_ktime_get_ns, generated::bpf_loop,
-    },
+    bindings::xdp_action::{XDP_DROP, XDP_PASS},
+    helpers::{bpf_get_smp_processor_id, generated::bpf_loop},
     macros::xdp,
     maps::{LpmTrie, lpm_trie::Key},
     programs::XdpContext,
 };
 use aya_log_ebpf::warn;
 use darknet_ebpf::{
-    Cell, Class, Frame, Header, IcmpKey, Ip, Link, Malformed, Outer, Packet, PortTable, Version,
-    abi::{self, Part, bank, icmp_row, note, port_row},
-    is_dark,
-    networks::{Grain, NetworkKey},
-    outer,
+    Cell, Class, Frame, IcmpKey, Ip, Link, Malformed, Outer, Packet, PortTable, Version,
+    abi::{self, Part, Processor, Walked, bank, icmp_row, note, port_row},
+    is_dark, outer,
     packed::Packed,
 };
 
 use crate::{
+    deliver::Counted,
     maps::{
         ANY, DARK_V4, DARK_V4_LENGTH, DARK_V4_PREFIXES, DARK_V6, DARK_V6_LENGTH, DARK_V6_PREFIXES,
-        FILTER, FILTER_PASSES, FILTER_V4, FILTER_V6, IDLE, MANY, PARTS, PROCESSORS, RECORDS,
-        RECORDS_ON, ROWS, SAMPLE_BELOW, SAMPLE_NETWORKS, SEED, STATE,
+        FILTER, FILTER_PASSES, FILTER_V4, FILTER_V6, IDLE, MANY, PARTS, PROCESSORS, ROWS, STATE,
     },
     received::{First, Whole},
     table,
@@ -47,7 +40,7 @@ fn darknet(context: XdpContext) -> u32 {
 #[inline(always)]
 fn run(context: &XdpContext) -> u32 {
     // The bank is decided once for each packet, so that all of its counts are in the same.
-    let Some((bank, part)) = Bank::now() else {
+    let Some((bank, Processor { part, walked })) = Bank::now() else {
         return XDP_PASS;
     };
     part.tally.received += 1;
@@ -55,9 +48,9 @@ fn run(context: &XdpContext) -> u32 {
         context,
         scratch: MemoryCell::from_mut(&mut part.tally.scratch),
     };
-    let mut fate = Fate::of(&first);
+    let mut fate = Fate::of(&first, walked);
     if fate.may_be_cut() && first.has_more() {
-        fate = Fate::of(&Whole(first));
+        fate = Fate::of(&Whole(first), walked);
     }
     let (action, cell) = match fate {
         Fate::NotIp | Fate::NotDark => (XDP_PASS, Cell::Passed),
@@ -65,14 +58,26 @@ fn run(context: &XdpContext) -> u32 {
         Fate::Unreadable if ANY.load() == 0 => (XDP_PASS, Cell::Passed),
         Fate::Filtered if FILTER_PASSES.load() != 0 => (XDP_PASS, Cell::Filtered),
         Fate::Filtered => (XDP_DROP, Cell::Filtered),
-        Fate::Unreadable | Fate::Malformed => (XDP_DROP, bank.take(part, &Packet::MALFORMED)),
-        Fate::Packet(packet) => (XDP_DROP, bank.take(part, &packet)),
+        Fate::Unreadable | Fate::Malformed | Fate::Packet => {
+            bank.take(part, context, forgotten(walked))
+        }
     };
     part.tally.cells[cell as usize & 15] += 1;
     if part.tally.notes.wrapping_sub(1) < note::SAID - 1 {
         say(&mut part.tally.notes);
     }
     action
+}
+
+/// The same packet, of which compiler and verifier know nothing.
+#[inline(always)]
+fn forgotten(walked: &Walked) -> &Walked {
+    let mut walked = core::ptr::from_ref(walked);
+    // SAFETY: nothing is done; but the compiler has to take it that the memory may be another, and
+    // reads what it would otherwise know.
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) walked, options(nostack)) };
+    // SAFETY: it is the reference from above.
+    unsafe { &*walked }
 }
 
 /// Says in the log what was noted, once in each turn on each processor.
@@ -87,6 +92,7 @@ fn say(notes: &mut u64) {
             (),
             "no room for the counts of a busy port: it is in the overflow"
         ),
+        note::SOCKETS => warn!((), "no socket on the queue that a frame came by"),
         _ => warn!(
             (),
             "the ring of header records is full: who reads it is too slow"
@@ -108,19 +114,24 @@ enum Fate {
     /// The destination is dark, and the headers contradict themselves or are cut short.
     Malformed,
     /// The destination is dark.
-    Packet(Packet),
+    Packet,
 }
 
 impl Fate {
+    /// Leaves the packet, or what is counted instead, in `walked`.
     #[inline(always)]
-    fn of<F: Frame>(frame: &F) -> Self {
+    fn of<F: Frame>(frame: &F, walked: &mut Walked) -> Self {
+        *walked = Walked::MALFORMED;
         match outer(frame, Link::Ethernet) {
             Outer::NotIp => Self::NotIp,
             Outer::Unreadable => Self::Unreadable,
             Outer::Ip(ip) if !destination_is_dark(&ip) => Self::NotDark,
             Outer::Ip(ip) if is_filtered(&ip) => Self::Filtered,
-            Outer::Ip(ip) => match ip.packet(frame) {
-                Ok(packet) => Self::Packet(packet),
+            Outer::Ip(ip) => match ip.walk(frame) {
+                Ok((packet, transport)) => {
+                    *walked = Walked::new(packet, ip.network, transport);
+                    Self::Packet
+                }
                 Err(Malformed) => Self::Malformed,
             },
         }
@@ -131,7 +142,7 @@ impl Fate {
     fn may_be_cut(&self) -> bool {
         match self {
             Self::NotIp | Self::Unreadable | Self::Malformed => true,
-            Self::NotDark | Self::Filtered | Self::Packet(_) => false,
+            Self::NotDark | Self::Filtered | Self::Packet => false,
         }
     }
 }
@@ -195,13 +206,14 @@ fn longest<const N: usize>(prefixes: &LpmTrie<[u8; N], u32>, address: [u8; N]) -
 /// Where this processor counts in this epoch.
 struct Bank {
     epoch: u64,
+    processor: u32,
     /// Bank and processor as one number.
     number: u32,
 }
 
 impl Bank {
     #[inline(always)]
-    fn now() -> Option<(Self, &'static mut Part)> {
+    fn now() -> Option<(Self, &'static mut Processor)> {
         let state = STATE.get_ptr(0)?;
         // SAFETY: a look-up that succeeded points to a value, which lives as long as its map.
         // Userspace stores the word whole.
@@ -218,18 +230,30 @@ impl Bank {
         let part = PARTS.get_ptr_mut(number)?;
         // SAFETY: a look-up that succeeded points to a value, which lives as long as its map. No
         // other program writes it: it is this processor's, and programs don't interrupt each other.
-        Some((Self { epoch, number }, unsafe { &mut *part }))
+        let bank = Self {
+            epoch,
+            processor,
+            number,
+        };
+        Some((bank, unsafe { &mut *part }))
     }
 
-    /// Counts a packet, hands it over, and says where it ended.
+    /// Counts a packet, hands it over, and says what becomes of its frame and where it ended.
     #[inline(always)]
-    fn take(&self, part: &mut Part, packet: &Packet) -> Cell {
-        self.count(part, packet);
-        let cell = deliver(packet, self.epoch);
-        if matches!(cell, Cell::HeadersFull) {
-            part.tally.notes |= note::RECORDS;
+    fn take(&self, part: &mut Part, context: &XdpContext, walked: &Walked) -> (u32, Cell) {
+        self.count(part, &walked.packet);
+        let counted = Counted {
+            walked,
+            epoch: self.epoch,
+            processor: self.processor,
+        };
+        let (action, cell) = counted.deliver(context);
+        match cell {
+            Cell::HeadersFull => part.tally.notes |= note::RECORDS,
+            Cell::NoSocket => part.tally.notes |= note::SOCKETS,
+            _ => {}
         }
-        cell
+        (action, cell)
     }
 
     /// Adds a packet to every table that it belongs in.
@@ -284,46 +308,6 @@ impl Bank {
 #[inline(never)]
 unsafe extern "C" fn idle(_: u32, _: *mut c_void) -> i64 {
     0
-}
-
-/// Whether a packet is left out of delivery.
-///
-/// Each packet that draws for itself is delivered with the same probability, whatever it is. Where
-/// networks are drawn, it is the same for each network, over the seeds of all runs, and all that a
-/// network sends is delivered or left out.
-#[inline(always)]
-fn is_sampled_out(packet: &Packet) -> bool {
-    if SAMPLE_BELOW.load() == 0 {
-        return false;
-    }
-    let number = if SAMPLE_NETWORKS.load() != 0 {
-        let key = NetworkKey::of(packet, Grain::Network);
-        (key.hash([SEED[2].load(), SEED[3].load()]) >> 32) as u32
-    } else {
-        // SAFETY: asks for a number, and takes nothing.
-        unsafe { bpf_get_prandom_u32() }
-    };
-    number >= SAMPLE_BELOW.load()
-}
-
-/// Hands the packet over, if somebody asked for packets, and says where it ended.
-#[inline(always)]
-fn deliver(packet: &Packet, epoch: u64) -> Cell {
-    if RECORDS_ON.load() == 0 {
-        return Cell::NotRequested;
-    }
-    if is_sampled_out(packet) {
-        return Cell::SampledOut;
-    }
-    let Some(mut record) = RECORDS.reserve::<Header>(0) else {
-        return Cell::HeadersFull;
-    };
-    // SAFETY: asks for a number, and takes nothing.
-    let time = unsafe { bpf_ktime_get_ns() };
-    record.write(Header::new(packet, epoch, time));
-    // Whoever reads polls: waking it for each packet would cost more than the packet.
-    record.submit(u64::from(BPF_RB_NO_WAKEUP));
-    Cell::Delivered
 }
 
 /// The kernel asks for one before it lends helpers; those used here are lent to every license.

@@ -410,7 +410,16 @@ fn counted(packet: &Packet) -> Counted {
         tools,
         icmp_type,
         icmp_code,
+        ttl: _,
+        tcp_flags,
+        protocol: _,
     } = *packet;
+    if !matches!(
+        class,
+        Class::TcpSyn | Class::TcpBackscatter | Class::TcpOther
+    ) {
+        assert_eq!(tcp_flags, 0, "{class:?} has no flags");
+    }
     let source = address(version, source);
     let transport = (source_port, destination_port);
     let tables = PortTable::of(packet);

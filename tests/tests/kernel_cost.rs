@@ -9,7 +9,7 @@ use std::{
 
 use darknet_core::{
     Dark, Error, Filter, FilterAction, Sample, SampleOf,
-    kernel::{Kernel, Settings},
+    kernel::{Delivery, Kernel, Settings},
 };
 use darknet_tests::{
     craft::{self, Carried},
@@ -32,7 +32,7 @@ fn tables_take_the_memory_that_was_given_and_say_how_much_they_need() {
     let many: Vec<_> = (0..10_000).map(prefix).collect();
     let plain = Settings::default();
     let records = Settings {
-        records: true,
+        delivery: Delivery::Headers,
         ..plain.clone()
     };
     let prefixes = Settings {
@@ -86,15 +86,16 @@ fn default_tables_take_64_mib_on_a_small_host() {
     let possible = fs::read_to_string("/sys/devices/system/cpu/possible").expect("sysfs");
     let last = possible.trim().rsplit(['-', ',']).next();
     let last: u64 = last.and_then(|last| last.parse().ok()).expect("a number");
-    // 16 MiB for networks, 7.1 for each processor, 2 for all else; the ring, if there is one.
+    // 16 MiB for networks, 7.1 for each processor, 2 for all else; the rings, if there are any.
     let many = |ring: u64| (16 + 2 + ring) * MIB + (last + 1) * 71 * MIB / 10;
-    for (records, ring) in [(false, 0), (true, 16)] {
+    let ring = (last + 1) * 4;
+    for (delivery, ring) in [(Delivery::None, 0), (Delivery::Headers, ring)] {
         let memory = load(&Settings {
-            records,
+            delivery,
             ..Settings::default()
         })
         .memory();
-        eprintln!("{} processors, records {records}: {memory} bytes", last + 1);
+        eprintln!("{} processors, {delivery:?}: {memory} bytes", last + 1);
         let most = many(ring).max(64 * MIB);
         assert!(memory <= most, "{memory} bytes, not {most}");
     }
@@ -111,7 +112,7 @@ fn what_is_off_is_not_in_the_code() {
     let code = |settings: &Settings| load(settings).footprint().expect("loaded").machine_code;
     let plain = Settings::default();
     let records = Settings {
-        records: true,
+        delivery: Delivery::Headers,
         ..plain.clone()
     };
     let one = Settings {
@@ -124,6 +125,14 @@ fn what_is_off_is_not_in_the_code() {
     let sample = |of| Sample::new(10, of).expect("a sample");
     for (name, less, more) in [
         ("records", &plain, records.clone()),
+        (
+            "frames",
+            &plain,
+            Settings {
+                delivery: Delivery::Frames,
+                ..plain.clone()
+            },
+        ),
         (
             "a filter of IPv4",
             &plain,

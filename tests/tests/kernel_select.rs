@@ -8,7 +8,7 @@ use std::{
 
 use darknet_core::{
     Dark, Filter, FilterAction, Sample, SampleOf,
-    kernel::{Action, BankFigures, Kernel, Settings},
+    kernel::{Action, BankFigures, Delivery, Kernel, Settings},
     rules::Cell,
 };
 use darknet_tests::{
@@ -74,7 +74,7 @@ fn packets_of_filtered_sources_are_filtered_and_in_no_table() {
             let mut kernel = load(&Settings {
                 dark: dark.clone(),
                 filter: Filter::new(&nets(lists), action).expect("a filter"),
-                records: true,
+                delivery: Delivery::Headers,
                 ..Settings::default()
             });
             let mut records = kernel.take_records().expect("asked for");
@@ -113,12 +113,13 @@ fn packets_of_filtered_sources_are_filtered_and_in_no_table() {
     }
 }
 
-/// One kernel program that delivers one in some of `of`, with a ring of its records that has room
-/// for 233,016.
+/// One kernel program that delivers one in some of `of`, with a ring for each processor that has
+/// room for 262,144 records.
 fn sampling(one_in: u32, of: SampleOf) -> Kernel {
     load(&smallest(Settings {
         sample: Sample::new(one_in, of).expect("a sample"),
-        records: true,
+        delivery: Delivery::Headers,
+        record_bytes: 16 << 20,
         ..Settings::default()
     }))
 }

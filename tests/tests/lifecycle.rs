@@ -5,7 +5,7 @@
 use std::{fs, thread, thread::sleep, time::Duration};
 
 use aya::maps::{Array, Map, MapData};
-use darknet_ebpf::abi::{Part, State, bank};
+use darknet_ebpf::abi::{Processor, State, bank};
 use darknet_tests::{
     documents::{Life, number},
     host::{Host, PINS},
@@ -178,7 +178,7 @@ fn a_figure_that_does_not_add_up_is_told_and_the_next_window_is_clean() {
         return;
     }
     const STATE: usize = size_of::<State>() / 8;
-    const PART: usize = size_of::<Part>() / 8;
+    const PART: usize = size_of::<Processor>() / 8;
     let host = Host::new();
     let plan = plan("first-light.toml", 50_000);
     let sent = thread::scope(|scope| {

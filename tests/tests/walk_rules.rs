@@ -1065,6 +1065,7 @@ fn names_and_order_are_those_of_the_contract() {
         ("headers_full", true, true),
         ("truncated", true, true),
         ("abandoned", true, true),
+        ("bad_descriptor", true, true),
     ];
     let found = Cell::ALL.map(|cell| (cell.name(), cell.is_counted(), cell.is_lost()));
     assert_eq!(found, cells);

@@ -70,13 +70,16 @@ pub(super) fn table<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 #[serde(rename_all = "lowercase")]
 enum How {
     Auto,
+    Frames,
     Headers,
     None,
 }
 
 pub(super) fn packets<'de, D: Deserializer<'de>>(given: D) -> Result<Packets, D::Error> {
     Ok(match How::deserialize(given)? {
-        How::Auto | How::Headers => Packets::Headers,
+        How::Auto => Packets::Auto,
+        How::Frames => Packets::Frames,
+        How::Headers => Packets::Headers,
         How::None => Packets::None,
     })
 }

@@ -19,6 +19,7 @@ use serde::Deserialize;
 use crate::{
     Dark, Error, Filter, Sample, Telescope,
     live::{Packets, Watch},
+    xsk,
 };
 
 pub(crate) use given::Prefix;
@@ -57,8 +58,8 @@ pub struct Config {
     /// The length of a window, in a file as text: `"60s"`, `"5m"`, `"1h 30m"`. Default: 60 s.
     #[serde(deserialize_with = "given::window")]
     pub window: Duration,
-    /// What is delivered of each counted packet, in a file `"headers"`, `"none"`, or `"auto"` for
-    /// the best that there is. Default: auto, which is headers.
+    /// What is delivered of each counted packet, in a file `"frames"`, `"headers"`, `"none"`, or
+    /// `"auto"` for the best that there is. Default: auto.
     #[serde(deserialize_with = "given::packets")]
     pub packets: Packets,
     /// MiB that the tables of sources may take, for each open window. Default: 1024.
@@ -167,6 +168,8 @@ impl Config {
         Ok(Watch {
             interface,
             packets: self.packets,
+            sockets: xsk::Options::default(),
+            workers: None,
             duration: None,
             any: self.any,
             filter: self.filter.clone(),
@@ -251,7 +254,7 @@ impl Default for Config {
             exclude: Vec::new(),
             any: false,
             window: Duration::from_secs(60),
-            packets: Packets::Headers,
+            packets: Packets::Auto,
             memory: 1024,
             kernel_memory: None,
             networks_by_port: false,

@@ -223,10 +223,14 @@ pub(super) fn check(attachment: &Attachment) -> Result<(), Error> {
 }
 
 fn program_name(id: u32) -> String {
+    loaded_program(id).unwrap_or_else(|| "without a name".into())
+}
+
+/// The name of a program, if it has one and this process may see it.
+pub(crate) fn loaded_program(id: u32) -> Option<String> {
     let mut programs = loaded_programs().filter_map(Result::ok);
-    let program = programs.find(|program| program.id() == id);
-    let name = program.and_then(|program| program.name_as_str().map(str::to_owned));
-    name.unwrap_or_else(|| "without a name".into())
+    let program = programs.find(|program| program.id() == id)?;
+    program.name_as_str().map(str::to_owned)
 }
 
 /// One of the object's programs.

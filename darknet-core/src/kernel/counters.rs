@@ -6,7 +6,7 @@ use std::{
 
 use aya::maps::MapData;
 use darknet_ebpf::{
-    abi::{Part, ROWS, State, bank},
+    abi::{Processor, ROWS, State, bank},
     networks::WideKey,
 };
 
@@ -158,7 +158,7 @@ impl Counters {
             ..BankFigures::default()
         };
         let bank = bank(epoch);
-        for part in Self::half(&self.parts, bank).chunks_exact(words_of::<Part>()) {
+        for part in Self::half(&self.parts, bank).chunks_exact(words_of::<Processor>()) {
             figures.add_part(part);
         }
         for rows in Self::half(&self.rows, bank).chunks_exact(ROWS as usize) {

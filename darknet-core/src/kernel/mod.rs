@@ -1,12 +1,14 @@
 //! The in-kernel half as userspace sees it: load, attach, count, hand over.
 //!
-//! [`Kernel`] is the front door. Minimum kernel version: 6.12, the oldest that takes the program
-//! (`cargo xtask vm`); also run on 6.18.
+//! [`Kernel`] is the front door. Minimum kernel version: [`OLDEST`] (`cargo xtask vm`); also run on
+//! 6.18.
 
 /// Which interface, in which mode.
 mod attach;
 /// The tables, and how a bank is taken out of use.
 mod counters;
+/// What an interface gives, asked before anything is attached.
+pub(crate) mod device;
 /// What a bank has counted, read from its words.
 mod figures;
 /// What another process has counted and not told of.
@@ -44,17 +46,29 @@ mod testing;
 /// Prefixes in tables of longest matches.
 mod tries;
 
+pub(crate) use attach::loaded_program;
 pub use attach::{Attachment, Mode};
 pub use figures::BankFigures;
 pub use inheritance::Inheritance;
 pub use inspect::{Action, Footprint, Identity};
 pub use pins::{Ended, detach};
+pub(crate) use privilege::absent as absent_capabilities;
 pub use privilege::missing_capabilities;
-pub use records::Records;
-pub use settings::Settings;
+pub use records::{Records, Ring};
+pub use settings::{Delivery, Settings};
+
+use std::os::fd::{AsFd, OwnedFd};
+
+pub(crate) use sys::interface_index;
 
 use self::{counters::Counters, pins::Pins, program::Program, sys::Link};
 use crate::{Error, Nanoseconds};
+
+/// The names of the programs of a telescope.
+pub(crate) const PROGRAMS: [&str; 2] = [object::FRAGMENTS, object::PLAIN];
+
+/// The oldest kernel that takes the program: its major and minor number.
+pub const OLDEST: (u32, u32) = (6, 1);
 
 /// The loaded kernel program and its tables.
 ///
@@ -82,6 +96,8 @@ pub struct Kernel {
     program: Program,
     attached: Option<Attached>,
     pinned: Option<Pinned>,
+    /// Who takes the frames of which queue.
+    sockets: Vec<(u32, OwnedFd)>,
 }
 
 #[derive(Debug)]
@@ -115,6 +131,7 @@ impl Kernel {
                 program: Program::load(settings, 0, None)?,
                 attached: None,
                 pinned: None,
+                sockets: Vec::new(),
             });
         };
         let pins = Pins::open(folder)?;
@@ -133,6 +150,7 @@ impl Kernel {
                 former,
                 left,
             }),
+            sockets: Vec::new(),
         })
     }
 
@@ -200,6 +218,9 @@ impl Kernel {
         let pins = self.pinned.as_ref();
         let pins = pins.map(|pinned| (&pinned.pins, pinned.generation + 1));
         let mut next = Program::load(settings, epoch, pins)?;
+        for (queue, socket) in &self.sockets {
+            next.deliver_to(*queue, socket.as_fd())?;
+        }
         next.counters.set_begun(self.program.counters.begun());
         if let Some(attached) = &mut self.attached {
             let replaced = next.replace(attached.program, &attached.link);
@@ -217,6 +238,11 @@ impl Kernel {
         let former = std::mem::replace(&mut self.program, next);
         counters::wait_for_programs()?;
         former.counters.remains()
+    }
+
+    /// The number of the turn that is counted now.
+    pub fn epoch(&self) -> u64 {
+        self.program.counters.epoch()
     }
 
     /// The interface that the program is attached to.
@@ -316,6 +342,25 @@ impl Kernel {
         self.program.records.take()
     }
 
+    /// Sends the frames that come by a queue to an AF_XDP socket that is bound to it, of this
+    /// program and of those that take its place, until the socket is closed. Frames of queues
+    /// without a socket are lost, as `no_socket`.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said: no such queue, or no such socket.
+    pub fn deliver_to(&mut self, queue: u32, socket: impl AsFd) -> Result<(), Error> {
+        let socket = socket.as_fd();
+        self.program.deliver_to(queue, socket)?;
+        let kept = socket.try_clone_to_owned();
+        let kept = kept.map_err(|source| Error::System {
+            doing: "keeping an AF_XDP socket".into(),
+            source,
+        })?;
+        self.sockets.push((queue, kept));
+        Ok(())
+    }
+
     /// Hands on to `tracing` what the kernel program has said since the last time: that a table or
     /// the ring is full.
     pub fn forward_log(&mut self) {
@@ -334,6 +379,7 @@ impl Drop for Kernel {
             program: _,
             attached,
             pinned,
+            sockets: _,
         } = self;
         // On no interface it has counted nothing: a start that was refused leaves no tables.
         if let (None, Some(pinned)) = (attached, pinned) {

@@ -1,5 +1,8 @@
 //! Which XDP program an interface has and what it missed, asked of the kernel over netlink.
 
+/// Families that have their number from the kernel.
+pub(super) mod generic;
+
 use std::{
     fs::File,
     io::{self, Read as _, Write as _},
@@ -13,9 +16,9 @@ const NLM_F_REQUEST: u16 = 1;
 const NLMSG_ERROR: u16 = 2;
 /// Lengths of `nlmsghdr` and `ifinfomsg`.
 const HEADER: usize = 16;
-const INTERFACE: usize = 16;
+pub(super) const INTERFACE: usize = 16;
 /// Attributes: `include/uapi/linux/if_link.h`.
-const IFLA_IFNAME: u16 = 3;
+pub(super) const IFLA_IFNAME: u16 = 3;
 const IFLA_STATS64: u16 = 23;
 const IFLA_XDP: u16 = 43;
 const IFLA_XDP_ATTACHED: u16 = 2;
@@ -50,36 +53,55 @@ pub(super) struct LinkState {
 ///
 /// `ENODEV` if there is no such interface.
 pub(super) fn link(interface: u32) -> io::Result<LinkState> {
-    let mut socket = File::from(sys::route_socket()?);
-    let mut request = Vec::with_capacity(HEADER + INTERFACE);
-    request.extend(((HEADER + INTERFACE) as u32).to_ne_bytes());
-    request.extend(RTM_GETLINK.to_ne_bytes());
+    parse(&ask(interface)?)
+}
+
+/// What the kernel says of an interface: a header, an `ifinfomsg`, attributes.
+///
+/// # Errors
+///
+/// `ENODEV` if there is no such interface.
+pub(super) fn ask(interface: u32) -> io::Result<Vec<u8>> {
+    let mut body = vec![0; 4]; // family, padding, type
+    body.extend(interface.to_ne_bytes());
+    body.extend([0; 8]); // flags, change mask
+    let mut socket = File::from(sys::netlink_socket(libc::NETLINK_ROUTE)?);
+    exchange(&mut socket, RTM_GETLINK, &body)
+}
+
+/// One question, and the one message that answers it.
+fn exchange(socket: &mut File, kind: u16, body: &[u8]) -> io::Result<Vec<u8>> {
+    let mut request = Vec::with_capacity(HEADER + body.len());
+    let length = u32::try_from(HEADER + body.len()).map_err(io::Error::other)?;
+    request.extend(length.to_ne_bytes());
+    request.extend(kind.to_ne_bytes());
     request.extend(NLM_F_REQUEST.to_ne_bytes());
     request.extend([0; 8]); // sequence number, port: one question, one answer
-    request.extend([0; 4]); // family, padding, type
-    request.extend(interface.to_ne_bytes());
-    request.extend([0; 8]); // flags, change mask
+    request.extend(body);
     socket.write_all(&request)?;
     let mut answer = vec![0; 1 << 16];
     let length = socket.read(&mut answer)?;
-    parse(&answer[..length])
+    answer.truncate(length);
+    Ok(answer)
 }
 
-/// Reads the answer: a header, an `ifinfomsg`, attributes.
-fn parse(answer: &[u8]) -> io::Result<LinkState> {
+/// The body of an answer, or the error that it is.
+pub(super) fn body(answer: &[u8]) -> io::Result<&[u8]> {
     let short = || io::Error::from(io::ErrorKind::UnexpectedEof);
     let (header, body) = answer.split_at_checked(HEADER).ok_or_else(short)?;
     if u16::from_ne_bytes([header[4], header[5]]) == NLMSG_ERROR {
         let code = body.first_chunk().ok_or_else(short)?;
         return Err(io::Error::from_raw_os_error(-i32::from_ne_bytes(*code)));
     }
-    let attributes = body.get(INTERFACE..).ok_or_else(short)?;
-    let attribute = |wanted| {
-        let found = Attributes(attributes).find(|(kind, _)| *kind == wanted);
-        found.map(|(_, value)| value)
-    };
-    let name = attribute(IFLA_IFNAME).ok_or_else(short)?;
-    let name = name.strip_suffix(b"\0").unwrap_or(name);
+    Ok(body)
+}
+
+/// Reads the answer: a header, an `ifinfomsg`, attributes.
+fn parse(answer: &[u8]) -> io::Result<LinkState> {
+    let short = || io::Error::from(io::ErrorKind::UnexpectedEof);
+    let attributes = body(answer)?.get(INTERFACE..).ok_or_else(short)?;
+    let attribute = |wanted| Attributes(attributes).value(wanted);
+    let name = Attributes(attributes).text(IFLA_IFNAME).ok_or_else(short)?;
     let statistics = attribute(IFLA_STATS64).ok_or_else(short)?;
     let missed = statistics.get(RX_MISSED_ERRORS..);
     let missed = missed.and_then(<[u8]>::first_chunk).ok_or_else(short)?;
@@ -92,7 +114,7 @@ fn parse(answer: &[u8]) -> io::Result<LinkState> {
         (is_id && id != 0).then_some(id)
     });
     Ok(LinkState {
-        name: String::from_utf8_lossy(name).into_owned(),
+        name,
         program,
         is_generic,
         missed: u64::from_ne_bytes(*missed),
@@ -100,7 +122,29 @@ fn parse(answer: &[u8]) -> io::Result<LinkState> {
 }
 
 /// Attributes one behind the other: length with header, number, value, padding to four bytes.
-struct Attributes<'a>(&'a [u8]);
+#[derive(Clone, Copy)]
+pub(super) struct Attributes<'a>(pub(super) &'a [u8]);
+
+impl<'a> Attributes<'a> {
+    /// The value of the first with this number.
+    pub(super) fn value(mut self, wanted: u16) -> Option<&'a [u8]> {
+        let found = self.find(|(kind, _)| *kind == wanted);
+        found.map(|(_, value)| value)
+    }
+
+    /// A 32-bit number.
+    pub(super) fn number(self, wanted: u16) -> Option<u32> {
+        let value = self.value(wanted)?.first_chunk()?;
+        Some(u32::from_ne_bytes(*value))
+    }
+
+    /// A text that ends in zero.
+    pub(super) fn text(self, wanted: u16) -> Option<String> {
+        let value = self.value(wanted)?;
+        let value = value.strip_suffix(b"\0").unwrap_or(value);
+        Some(String::from_utf8_lossy(value).into_owned())
+    }
+}
 
 impl<'a> Iterator for Attributes<'a> {
     type Item = (u16, &'a [u8]);
@@ -116,17 +160,19 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
+/// An attribute as it goes over the wire.
+pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let length = (4 + value.len()) as u16;
+    let mut bytes = length.to_ne_bytes().to_vec();
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let mut bytes = ((4 + value.len()) as u16).to_ne_bytes().to_vec();
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend(value);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    }
 
     fn answer(kind: u16, body: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0; HEADER];

@@ -1,12 +1,16 @@
 use std::hash::BuildHasher as _;
 
 use aya::{Ebpf, EbpfLoader};
-use darknet_ebpf::{Version, abi::ROWS, dark::BOUNDARIES};
+use darknet_ebpf::{
+    Version,
+    abi::{ROWS, delivery},
+    dark::BOUNDARIES,
+};
 
 use super::{
-    Settings,
+    Delivery, Settings,
     refused::refused,
-    sizes::{BANKS, RING_AT_LEAST, WIDE, lines},
+    sizes::{BANKS, WIDE, lines, record_slots},
     tries::{fill, is},
 };
 use crate::{Error, FilterAction, SampleOf};
@@ -26,12 +30,13 @@ pub(super) fn load(settings: &Settings, processors: u32) -> Result<Ebpf, Error> 
         dark,
         filter,
         sample,
-        records,
-        record_bytes,
+        delivery,
+        record_bytes: _,
         networks_by_port,
         memory: _,
         pins: _,
         idle,
+        no_metadata,
     } = settings;
     let lines = lines(settings, processors)?;
     let flag = u32::from;
@@ -59,14 +64,29 @@ pub(super) fn load(settings: &Settings, processors: u32) -> Result<Ebpf, Error> 
         let filtered = filter.sources().iter().filter(|net| is(net, version));
         (filtered.count() as u32).max(1)
     };
-    let [many_flag, passes, of_networks, by_port, records_on] = [
+    let [
+        many_flag,
+        passes,
+        of_networks,
+        by_port,
+        in_order,
+        no_metadata,
+    ] = [
         many,
         filter.action() == FilterAction::Pass,
         sample.of == SampleOf::Networks,
         *networks_by_port,
-        *records,
+        // Stores of one x86 processor are seen in their order: Intel's manual, volume 3, 10.2.2.
+        cfg!(target_arch = "x86_64"),
+        *no_metadata,
     ]
     .map(flag);
+    let delivery = match delivery {
+        Delivery::None => delivery::NONE,
+        Delivery::Headers => delivery::HEADERS,
+        Delivery::Frames => delivery::FRAMES,
+    };
+    let record_slots = record_slots(settings);
     let mut loader = EbpfLoader::new();
     loader
         .override_global("ANY", &any, true)
@@ -83,7 +103,10 @@ pub(super) fn load(settings: &Settings, processors: u32) -> Result<Ebpf, Error> 
         .override_global("SEED", &seed, true)
         .override_global("LINES", &lines, true)
         .override_global("PROCESSORS", &processors, true)
-        .override_global("RECORDS_ON", &records_on, true)
+        .override_global("DELIVERY", &delivery, true)
+        .override_global("RECORD_SLOTS", &record_slots, true)
+        .override_global("IN_ORDER", &in_order, true)
+        .override_global("NO_METADATA", &no_metadata, true)
         .override_global("IDLE", idle, true)
         .map_max_entries("PARTS", BANKS as u32 * processors)
         .map_max_entries("ROWS", (BANKS as u32 * processors).saturating_mul(ROWS))
@@ -93,8 +116,9 @@ pub(super) fn load(settings: &Settings, processors: u32) -> Result<Ebpf, Error> 
         .map_max_entries("DARK_V6_PREFIXES", prefixes(Version::V6))
         .map_max_entries("FILTER_V4", sources(Version::V4))
         .map_max_entries("FILTER_V6", sources(Version::V6));
-    let ring = if *records { *record_bytes } else { 0 };
-    loader.map_max_entries("RECORDS", ring.max(RING_AT_LEAST));
+    loader
+        .map_max_entries("RECORDS", record_slots.saturating_mul(processors).max(1))
+        .map_max_entries("CURSORS", processors);
     let mut loaded = loader.load(OBJECT).map_err(refused)?;
     let entries = || entries.iter().map(|&(net, dark)| (net, flag(dark)));
     fill(
@@ -149,6 +173,7 @@ mod tests {
         assert_eq!(symbols(&file, "xdp"), [PLAIN].into());
         let tables = [
             "AYA_LOGS",
+            "CURSORS",
             "DARK_V4_PREFIXES",
             "DARK_V6_PREFIXES",
             "FILTER_V4",
@@ -157,6 +182,7 @@ mod tests {
             "PARTS",
             "RECORDS",
             "ROWS",
+            "SOCKETS",
             "STATE",
             "WIDE",
         ];

@@ -30,7 +30,7 @@ pub fn missing_capabilities() -> Option<String> {
 }
 
 /// The capabilities that are needed and not there, by name.
-fn absent(held: u64) -> String {
+pub(crate) fn absent(held: u64) -> String {
     let has = |number: u32| held >> number & 1 == 1;
     let absent = CAPABILITIES
         .iter()

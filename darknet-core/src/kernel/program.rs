@@ -1,50 +1,71 @@
 use std::{
-    fs,
-    os::fd::{AsFd as _, AsRawFd as _},
+    fmt, fs,
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
 };
 
 use aya::{
     Ebpf,
-    maps::{Map, MapData, MapType},
+    maps::{Map, MapData, MapType, XskMap},
     programs::Xdp,
 };
 use darknet_ebpf::{
-    abi::{Part, State},
+    Header,
+    abi::{Cursor, Processor, State},
     networks::Line,
 };
 
 use super::{
-    Records, Settings, attach,
+    Delivery, Records, Settings, attach,
     counters::Counters,
     log::Log,
     object,
     pins::{Pins, Shape},
-    refused::program_refused,
+    refused::{program_refused, refused},
     sizes,
     sys::Link,
 };
 use crate::Error;
 
 /// A loaded program, and what it counts in.
-#[derive(Debug)]
 pub(super) struct Program {
     loaded: Ebpf,
     pub(super) counters: Counters,
     pub(super) records: Option<Records>,
+    sockets: XskMap<MapData>,
     pub(super) log: Log,
     /// Bytes that the kernel has set aside for its tables.
     pub(super) memory: u64,
 }
 
+impl fmt::Debug for Program {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            loaded: _,
+            counters: _,
+            records,
+            sockets: _,
+            log: _,
+            memory,
+        } = self;
+        let mut out = out.debug_struct("Program");
+        out.field("records", records).field("memory", memory);
+        out.finish_non_exhaustive()
+    }
+}
+
 /// The tables by name: what a program counts in, what is pinned, and what each has to be.
-const TABLES: [(&str, MapType, usize, usize); 5] = [
+const TABLES: [(&str, MapType, usize, usize); 7] = [
     ("STATE", MapType::Array, 4, size_of::<State>()),
-    ("PARTS", MapType::Array, 4, size_of::<Part>()),
+    ("PARTS", MapType::Array, 4, size_of::<Processor>()),
     ("ROWS", MapType::Array, 4, 8),
     ("NETWORKS", MapType::Array, 4, size_of::<Line>()),
     ("WIDE", MapType::Hash, 16, 16),
+    (RECORDS, MapType::Array, 4, size_of::<Header>()),
+    (CURSORS, MapType::Array, 4, size_of::<Cursor>()),
 ];
 const RECORDS: &str = "RECORDS";
+const CURSORS: &str = "CURSORS";
+const SOCKETS: &str = "SOCKETS";
 
 impl Program {
     /// Loads a program that begins with a turn, and pins its tables as a generation.
@@ -65,7 +86,7 @@ impl Program {
             what: format!("it has no table {name}"),
         };
         if let Some((pins, generation)) = pins {
-            let names = TABLES.iter().map(|table| table.0).chain([RECORDS]);
+            let names = TABLES.iter().map(|table| table.0);
             let map = |name| {
                 let map = loaded.map(name).and_then(data);
                 map.map(|map| (name, map)).ok_or_else(|| missing(name))
@@ -77,22 +98,30 @@ impl Program {
             .maps()
             .map(|(_, map)| memory(map))
             .sum::<Result<u64, _>>()?;
-        let counters = Counters::new(|name| match loaded.take_map(name) {
+        let mut take = |name| match loaded.take_map(name) {
             Some(Map::Array(map) | Map::HashMap(map)) => Ok(map),
             _ => Err(missing(name)),
-        })?;
+        };
+        let counters = Counters::new(&mut take)?;
         counters.begin(epoch, &settings.dark);
-        let records = loaded.take_map(RECORDS).ok_or_else(|| missing(RECORDS))?;
+        let records = Records::map(take(RECORDS)?, take(CURSORS)?)?;
+        let sockets = loaded.take_map(SOCKETS);
+        let sockets = sockets.and_then(|map| XskMap::try_from(map).ok());
         Ok(Self {
-            records: settings
-                .records
-                .then(|| Records::new(records))
-                .transpose()?,
+            records: records.filter(|_| settings.delivery == Delivery::Headers),
+            sockets: sockets.ok_or_else(|| missing(SOCKETS))?,
             counters,
             log: Log::take(&mut loaded)?,
             memory,
             loaded,
         })
+    }
+
+    /// Sends the frames of a queue to a socket that is bound to it.
+    pub(super) fn deliver_to(&mut self, queue: u32, socket: BorrowedFd<'_>) -> Result<(), Error> {
+        self.sockets
+            .set(queue, socket.as_raw_fd(), 0)
+            .map_err(|error| refused(error.into()))
     }
 
     /// Attaches it to an interface.
@@ -130,7 +159,7 @@ impl Program {
 
 fn data(map: &Map) -> Option<&MapData> {
     match map {
-        Map::Array(map) | Map::HashMap(map) | Map::LpmTrie(map) | Map::RingBuf(map) => Some(map),
+        Map::Array(map) | Map::HashMap(map) | Map::LpmTrie(map) => Some(map),
         _ => None,
     }
 }
@@ -152,7 +181,11 @@ fn memory(map: &Map) -> Result<u64, Error> {
 
 /// What another process has left pinned of a program: its counts, and its records.
 pub(super) fn left(pins: &Pins, generation: u64) -> Result<(Counters, Option<Records>), Error> {
-    let open = |name: &str, kind, key: usize, value: usize| {
+    let table = |name: &str| {
+        let table = TABLES.iter().find(|table| table.0 == name);
+        let &(name, kind, key, value) = table.ok_or_else(|| Error::KernelObject {
+            what: format!("it has no table {name}"),
+        })?;
         let shape = Shape {
             kind,
             key: key as u32,
@@ -161,19 +194,14 @@ pub(super) fn left(pins: &Pins, generation: u64) -> Result<(Counters, Option<Rec
         };
         pins.open_map(generation, name, &shape)
     };
-    let counters = Counters::new(|name| {
-        let table = TABLES.iter().find(|table| table.0 == name);
-        let &(name, kind, key, value) = table.ok_or_else(|| Error::KernelObject {
-            what: format!("it has no table {name}"),
-        })?;
-        open(name, kind, key, value)
-    })?;
+    let counters = Counters::new(table)?;
     pins.expect_layout(counters.layout(), State::LAYOUT)?;
-    let ring = open(RECORDS, MapType::RingBuf, 0, 0)?;
-    // Where nobody wanted records, the ring is a page.
-    let wanted = ring
-        .info()
-        .is_ok_and(|info| info.max_entries() > sizes::RING_AT_LEAST);
-    let records = wanted.then(|| Records::new(Map::RingBuf(ring)));
-    Ok((counters, records.transpose()?))
+    let [records, cursors] = [table(RECORDS)?, table(CURSORS)?];
+    // Where nobody wanted records, there is room for one.
+    let wanted = records.info().is_ok_and(|info| info.max_entries() > 1);
+    let records = match wanted {
+        true => Records::map(records, cursors)?,
+        false => None,
+    };
+    Ok((counters, records))
 }

@@ -1,16 +1,17 @@
 use aya::util::nr_cpus;
 use darknet_ebpf::{
-    abi::{Part, ROWS},
+    Header,
+    abi::{Processor, ROWS},
     networks::Line,
 };
 
-use super::Settings;
+use super::{Delivery, Settings};
 use crate::Error;
 
 /// Banks: one counts while the other is drained.
 pub(super) const BANKS: usize = 2;
-/// The smallest ring: a page. Where nobody wants records there is no use for more.
-pub(super) const RING_AT_LEAST: u32 = 4096;
+/// The smallest ring of a processor: a page of records.
+const RECORDS_AT_LEAST: usize = 64;
 /// Rows and networks that there is room for beyond their words. Each has had 2^25 packets or 2^33
 /// bytes.
 pub(super) const WIDE: u32 = 4096;
@@ -27,14 +28,19 @@ const NETWORKS_AT_LEAST: usize = 1 << 20;
 
 /// Bytes of all tables but that of networks.
 fn others(settings: &Settings, processors: u32) -> usize {
-    let parts = BANKS * processors as usize * (size_of::<Part>() + ROWS as usize * 8);
-    let records = if settings.records {
-        settings.record_bytes as usize
-    } else {
-        0
-    };
+    let parts = BANKS * processors as usize * (size_of::<Processor>() + ROWS as usize * 8);
+    let records = record_slots(settings) as usize * processors as usize * size_of::<Header>();
     let prefixes = settings.dark.entries().len() + settings.filter.sources().len();
     parts + records + REST + prefixes * PREFIX
+}
+
+/// Records that the ring of each processor holds: a power of two, or 0 where nobody wants any.
+pub(super) fn record_slots(settings: &Settings) -> u32 {
+    if settings.delivery != Delivery::Headers {
+        return 0;
+    }
+    let slots = settings.record_bytes as usize / size_of::<Header>();
+    1 << slots.max(RECORDS_AT_LEAST).ilog2()
 }
 
 /// Lines of the table of networks in each bank, such that all tables take the memory that the
@@ -97,7 +103,7 @@ mod tests {
             );
         }
         let records = Settings {
-            records: true,
+            delivery: Delivery::Headers,
             ..Settings::default()
         };
         assert!(memory(&records, 4).expect("room") <= 64 << 20);
@@ -111,7 +117,7 @@ mod tests {
     #[test]
     fn the_least_memory_is_enough_and_less_is_refused() {
         let records = Settings {
-            records: true,
+            delivery: Delivery::Headers,
             ..Settings::default()
         };
         // 1 MiB for networks, 2 for what is small; a ring of 16.

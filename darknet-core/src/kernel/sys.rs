@@ -1,4 +1,4 @@
-//! What the standard library and aya have no safe call for. The only unsafe code of this crate.
+//! What the standard library and aya have no safe call for.
 
 /// Waiting until the programs that run have ended.
 mod grace;
@@ -101,18 +101,18 @@ impl Drop for Words {
 }
 
 /// The index of an interface, as the network namespace of this thread knows it.
-pub(super) fn interface_index(name: &str) -> Option<u32> {
+pub(crate) fn interface_index(name: &str) -> Option<u32> {
     let name = CString::new(name).ok()?;
     // SAFETY: reads a string that ends in zero and outlives the call.
     let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
     (index != 0).then_some(index)
 }
 
-/// A socket to `NETLINK_ROUTE`.
-pub(super) fn route_socket() -> io::Result<OwnedFd> {
+/// A socket to a protocol of netlink: `NETLINK_ROUTE`, `NETLINK_GENERIC`.
+pub(super) fn netlink_socket(protocol: libc::c_int) -> io::Result<OwnedFd> {
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
     // SAFETY: takes three numbers and touches no memory of ours.
-    let socket = unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_ROUTE) };
+    let socket = unsafe { libc::socket(libc::AF_NETLINK, kind, protocol) };
     if socket < 0 {
         return Err(io::Error::last_os_error());
     }

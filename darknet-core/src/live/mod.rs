@@ -1,11 +1,22 @@
 //! Watching an interface: the kernel counts, header records are observed, windows close by the
 //! clock.
 
+/// Where delivered packets ended.
+mod account;
 mod control;
+/// What workers observe, by window.
+mod epochs;
 mod figures;
 mod host;
-mod observer;
+/// Records and frames, as a worker takes them.
+mod inlet;
+/// A socket on each queue.
+mod queues;
 mod session;
+/// One thread that observes.
+mod worker;
+/// All of them.
+mod workers;
 
 use std::{
     path::PathBuf,
@@ -17,11 +28,11 @@ use jiff::Timestamp;
 
 use crate::{
     Dark, Error, Filter, Sample, Telescope, kernel::Attachment, time::Nanoseconds, window::Window,
+    xsk,
 };
 
 pub use control::{Change, Control};
 pub use figures::LiveFigures;
-use observer::Observer;
 use session::Session;
 
 /// What to watch, and how.
@@ -29,8 +40,13 @@ use session::Session;
 pub struct Watch {
     /// The interface.
     pub interface: String,
-    /// Whether packets are delivered to userspace, beside being counted.
+    /// What is delivered to userspace of each packet, beside counting it.
     pub packets: Packets,
+    /// How frames are taken, where they are. On which queue is not asked: on all.
+    pub sockets: xsk::Options,
+    /// Threads that take header records; `None`: one for each two processors. Frames have one for
+    /// each queue.
+    pub workers: Option<usize>,
     /// When to stop by itself.
     pub duration: Option<Duration>,
     /// Whether every destination may be dark (where there is no prefix), addresses of this host
@@ -49,12 +65,14 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches `interface` and delivers headers of all packets, until it is stopped. Nothing is
-    /// filtered or pinned.
+    /// Watches `interface` and delivers all packets, as frames or as headers of them, until it is
+    /// stopped. Nothing is filtered or pinned.
     pub fn new(interface: impl Into<String>) -> Self {
         Self {
             interface: interface.into(),
-            packets: Packets::Headers,
+            packets: Packets::Auto,
+            sockets: xsk::Options::default(),
+            workers: None,
             duration: None,
             any: false,
             filter: Filter::default(),
@@ -69,7 +87,11 @@ impl Watch {
 /// What is delivered of each counted packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packets {
-    /// Header records: hosts and sources are known.
+    /// Frames where the driver delivers them without a copy, header records elsewhere.
+    Auto,
+    /// Whole frames, through AF_XDP.
+    Frames,
+    /// Header records.
     Headers,
     /// Nothing: the kernel's counts only.
     None,
@@ -78,9 +100,8 @@ pub enum Packets {
 /// What a watch tells while it runs.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// The program is attached: counting has begun. The second is the kernel's memory for its
-    /// tables, in bytes.
-    Started(&'a Attachment, u64),
+    /// The program is attached: counting has begun.
+    Started(Started<'a>),
     /// At the start and once a second: the open window so far, without sources. Its ledger may be
     /// off by the packets in flight.
     Open(&'a Window<LiveFigures>),
@@ -90,6 +111,22 @@ pub enum Event<'a> {
     /// What [`Control::change`] asked for is done, with what is dark now; or was refused, and all
     /// goes on as before.
     Changed(Result<&'a Dark, Error>),
+}
+
+/// What a watch got from the host.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Started<'a> {
+    /// Where the program is, and in which mode.
+    pub attachment: &'a Attachment,
+    /// The kernel's memory for its tables, in bytes.
+    pub memory: u64,
+    /// What is delivered: never [`Packets::Auto`].
+    pub packets: Packets,
+    /// How frames are taken from each queue, if they are.
+    pub queues: &'a [xsk::Outcome],
+    /// Why it is not frames that are delivered, where that was left to the host.
+    pub refused: Option<&'a Error>,
 }
 
 /// Between two looks at the clock, and at what the control says.
@@ -121,10 +158,8 @@ impl Telescope {
     ) -> Result<(), Error> {
         host::check(&self.dark, watch.any)?;
         let mut session = Session::begin(self, watch)?;
-        let memory = session.kernel.memory();
-        let attachment = session.kernel.attach(&watch.interface)?;
-        event(Event::Started(attachment, memory));
-        session.missed = session.kernel.missed()?;
+        session.attach(watch)?;
+        event(Event::Started(session.started()));
         session.inherit(&mut event)?;
 
         let begun = Instant::now();

@@ -1,12 +1,21 @@
-use darknet_ebpf::Class;
+use darknet_ebpf::{Cell, Class};
 
-use super::{Change, Event, LiveFigures, Observer, Packets, Watch, host, now, observer::Observed};
+use super::{
+    Change, Event, LiveFigures, Packets, Started, Watch,
+    account::Account,
+    host,
+    inlet::Inlet,
+    now,
+    queues::{self, Opened},
+    workers::{Told, Workers, half_of_the_processors},
+};
 use crate::{
     Error, Nanoseconds, Telescope,
-    aggregate::{Seed, Sources},
-    kernel::{BankFigures, Inheritance, Kernel, Settings},
+    aggregate::Sources,
+    kernel::{BankFigures, Delivery, Inheritance, Kernel, Records, Settings},
     time::timestamp,
     window::Window,
+    xsk::{Outcome, Queue},
 };
 
 /// A watch that runs.
@@ -14,7 +23,11 @@ pub(super) struct Session<'a> {
     telescope: &'a Telescope,
     pub(super) settings: Settings,
     pub(super) kernel: Kernel,
-    observer: Option<Observer>,
+    packets: Packets,
+    refused: Option<Error>,
+    outcomes: Vec<Outcome>,
+    workers: Option<Workers>,
+    account: Account,
     /// Where the open window begins.
     pub(super) start: Nanoseconds,
     /// What the interface had missed when the last window closed.
@@ -22,34 +35,91 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Loads the program, and starts the thread that observes what is delivered.
+    /// Loads the program, and starts the threads that observe what is delivered.
     pub(super) fn begin(telescope: &'a Telescope, watch: &Watch) -> Result<Self, Error> {
+        let Opened {
+            packets,
+            queues,
+            refused,
+        } = queues::open(watch)?;
         let settings = Settings {
             dark: telescope.dark.clone(),
             filter: watch.filter.clone(),
             sample: watch.sample,
-            records: watch.packets == Packets::Headers,
+            delivery: match packets {
+                Packets::Frames => Delivery::Frames,
+                Packets::Headers => Delivery::Headers,
+                Packets::Auto | Packets::None => Delivery::None,
+            },
             networks_by_port: watch.networks_by_port,
             memory: watch.kernel_memory,
             pins: watch.pins.clone(),
             ..Settings::default()
         };
         let kernel = Kernel::load(&settings)?;
-        let observer = match watch.packets {
-            Packets::Headers => {
-                let observer = Observer::start(Seed::random(), telescope.memory);
-                Some(observer.map_err(Error::Thread)?)
-            }
-            Packets::None => None,
+        let threads = match packets {
+            Packets::Frames => queues.len(),
+            Packets::Headers => watch.workers.unwrap_or_else(half_of_the_processors).max(1),
+            Packets::Auto | Packets::None => 0,
         };
-        Ok(Self {
+        let epoch = kernel.epoch() as u32;
+        let start = || Workers::start(threads, telescope.memory, epoch);
+        let mut session = Self {
             telescope,
             settings,
             kernel,
-            observer,
+            packets,
+            refused,
+            outcomes: Vec::new(),
+            workers: (threads > 0).then(start).transpose()?,
+            account: Account::new(packets == Packets::Frames),
             start: telescope.window_start(now()),
             missed: 0,
-        })
+        };
+        // Before the program is attached, so that no frame finds no socket.
+        session.take_frames(queues)?;
+        Ok(session)
+    }
+
+    /// Begins to count.
+    pub(super) fn attach(&mut self, watch: &Watch) -> Result<(), Error> {
+        self.kernel.attach(&watch.interface)?;
+        if self.packets == Packets::Frames {
+            // Some drivers change their queues when a program comes.
+            let known = self.outcomes.len() as u32;
+            let more = queues::further(&watch.interface, &watch.sockets, known)?;
+            self.take_frames(more)?;
+        }
+        self.missed = self.kernel.missed()?;
+        Ok(())
+    }
+
+    /// What the host has given.
+    ///
+    /// # Panics
+    ///
+    /// Before it is attached.
+    pub(super) fn started(&self) -> Started<'_> {
+        Started {
+            attachment: self.kernel.attachment().expect("attached before"),
+            memory: self.kernel.memory(),
+            packets: self.packets,
+            queues: &self.outcomes,
+            refused: self.refused.as_ref(),
+        }
+    }
+
+    /// Has the frames of these queues taken.
+    fn take_frames(&mut self, queues: Vec<Queue>) -> Result<(), Error> {
+        let Some(workers) = &self.workers else {
+            return Ok(());
+        };
+        for queue in &queues {
+            self.kernel.deliver_to(queue.outcome().queue, queue)?;
+            self.outcomes.push(queue.outcome().clone());
+        }
+        workers.add(queues.into_iter().map(Inlet::from).collect());
+        Ok(())
     }
 
     /// Tells of what a telescope before this one has left, and takes this one's records.
@@ -61,24 +131,25 @@ impl<'a> Session<'a> {
                 same_dark,
                 records,
             } = inheritance;
-            let mut observed = None;
-            if let Some(observer) = &self.observer {
-                records.into_iter().for_each(|ring| observer.add(ring));
-                observed = observer.finish(figures.epoch as u32);
+            let mut told = None;
+            if let Some(workers) = &self.workers {
+                let rings = records.into_iter().flat_map(Records::into_rings);
+                workers.add(rings.map(Inlet::Headers).collect());
+                told = Some(workers.finish(figures.epoch as u32));
             }
             // What the other process had taken, it has not told of.
-            let packets = observed.as_ref().map_or(0, |observed| observed.packets);
-            figures.ledger.abandon(packets);
+            let packets = told.as_ref().map_or(0, |told| told.observed.packets);
+            let delivered = figures.ledger.cell(Cell::Delivered);
+            let abandoned = delivered.saturating_sub(packets);
+            figures.ledger.lose(Cell::Abandoned, abandoned);
             // 0: it was killed before it could say. And a clock may have been set back.
             let begun = if begun == 0 { self.start } else { begun };
             let first = self.telescope.window_start(begun).min(self.start);
-            let mut window = self.checked(figures, observed, (first, self.end()));
+            let mut window = self.checked(figures, told, (first, self.end()));
             window.dark_is_known = same_dark;
             event(Event::Closed(&mut window));
         }
-        if let (Some(observer), Some(records)) = (&self.observer, self.kernel.take_records()) {
-            observer.add(records);
-        }
+        self.take_records();
         self.kernel.handed_over(self.start)
     }
 
@@ -103,9 +174,7 @@ impl<'a> Session<'a> {
             ..self.settings.clone()
         };
         let figures = self.kernel.replace(&settings)?;
-        if let (Some(observer), Some(records)) = (&self.observer, self.kernel.take_records()) {
-            observer.add(records);
-        }
+        self.take_records();
         let observed = self.observed(figures.epoch);
         let mut window = self.checked(figures, observed, (self.start, self.end()));
         event(Event::Closed(&mut window));
@@ -133,7 +202,7 @@ impl<'a> Session<'a> {
         let figures = self.kernel.cut()?;
         let observed = self.observed(figures.epoch);
         // What it took from now on, it could tell nobody; the next process can.
-        self.observer = None;
+        self.workers = None;
         let mut window = self.checked(figures, observed, (self.start, self.end()));
         event(Event::Closed(&mut window));
         self.kernel.handed_over(self.start)
@@ -149,15 +218,23 @@ impl<'a> Session<'a> {
     }
 
     /// Both planes cut the same packets, as records carry their epoch.
-    fn observed(&self, epoch: u64) -> Option<Observed> {
-        self.observer.as_ref()?.finish(epoch as u32)
+    fn observed(&self, epoch: u64) -> Option<Told> {
+        Some(self.workers.as_ref()?.finish(epoch as u32))
+    }
+
+    /// Has the records of the program that counts now taken.
+    fn take_records(&mut self) {
+        if let (Some(workers), Some(records)) = (&self.workers, self.kernel.take_records()) {
+            let rings = records.into_rings().into_iter();
+            workers.add(rings.map(Inlet::Headers).collect());
+        }
     }
 
     /// A window that has closed, with what does not add up in it.
     fn checked(
         &mut self,
         mut figures: BankFigures,
-        observed: Option<Observed>,
+        observed: Option<Told>,
         edges: (Nanoseconds, Nanoseconds),
     ) -> Window<LiveFigures> {
         if let Ok(missed) = self.kernel.missed() {
@@ -166,9 +243,9 @@ impl<'a> Session<'a> {
             self.missed = missed;
         }
         let mut sources = None;
-        if let Some(observed) = observed {
-            figures.ledger.observed = observed.packets;
-            sources = Some(observed.sources);
+        if let Some(told) = observed {
+            self.account.settle(&mut figures.ledger, &told);
+            sources = Some(told.observed.sources);
         }
         let faults = faults(&figures);
         for fault in &faults {

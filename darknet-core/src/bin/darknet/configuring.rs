@@ -64,11 +64,13 @@ pub(crate) struct Configuring {
 
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum How {
+    /// The whole frame, through AF_XDP.
+    Frames,
     /// A record of its headers.
     Headers,
     /// Nothing: hosts and sources are not known.
     None,
-    /// The best that there is: headers.
+    /// Frames where the driver delivers them without a copy, headers elsewhere.
     Auto,
 }
 
@@ -128,7 +130,9 @@ impl Configuring {
         }
         if let Some(packets) = packets {
             config.packets = match packets {
-                How::Headers | How::Auto => live::Packets::Headers,
+                How::Auto => live::Packets::Auto,
+                How::Frames => live::Packets::Frames,
+                How::Headers => live::Packets::Headers,
                 How::None => live::Packets::None,
             };
         }

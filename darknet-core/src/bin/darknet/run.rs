@@ -9,7 +9,7 @@ use std::{
 use darknet_core::{
     Dark, Error, Window,
     kernel::Attachment,
-    live::{Control, Event, LiveFigures, Watch},
+    live::{Control, Event, LiveFigures, Started, Watch},
 };
 
 use crate::{
@@ -66,8 +66,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     // The first failure to print: nobody is there to read the rest.
     let mut outcome: io::Result<()> = Ok(());
     let watched = telescope.watch(&watch, &control, |event| match event {
-        Event::Started(attachment, memory) => {
-            started(attachment, memory, watch.pins.as_deref());
+        Event::Started(got) => {
+            started(&got, watch.pins.as_deref());
             warn_redundant(&dark);
         }
         // After months the whole is large: no more than a twentieth of the time is for looking at it.
@@ -143,19 +143,25 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
 }
 
 /// Says where it watches, and what that costs and takes.
-fn started(attachment: &Attachment, memory: u64, pins: Option<&Path>) {
+fn started(got: &Started<'_>, pins: Option<&Path>) {
     let Attachment {
         interface,
         mode,
         fallback,
         ..
-    } = attachment;
-    let mebibytes = memory.div_ceil(1 << 20);
+    } = got.attachment;
+    let mebibytes = got.memory.div_ceil(1 << 20);
     eprintln!(
         "watching {interface} in {mode}, with {mebibytes} MiB of tables in the kernel; Ctrl-C ends it"
     );
     if let Some(why) = fallback {
         eprintln!("warning: not the best mode, as the kernel said: {why}");
+    }
+    if let Some(why) = got.refused {
+        eprintln!("header records are taken, not frames: {why}");
+    }
+    for queue in got.queues {
+        eprintln!("{queue}");
     }
     if pins.is_none() {
         eprintln!("nothing is pinned: when this process ends or is killed, counting ends");

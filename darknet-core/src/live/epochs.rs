@@ -1,0 +1,180 @@
+use darknet_ebpf::Cell;
+
+use crate::{
+    aggregate::{Aggregate as _, Observation, Seed, Sources},
+    xsk::Statistics,
+};
+
+/// Packets observed at a time.
+pub(super) const BATCH: usize = 1024;
+
+/// What the packets of an epoch said.
+pub(super) struct Observed {
+    pub(super) packets: u64,
+    /// Of these, frames that are shorter than their IP header says.
+    pub(super) cut: u64,
+    /// Of these, frames that came without metadata: their epoch is the one that was open.
+    pub(super) unmarked: u64,
+    /// What its queues have lost since they were asked last.
+    pub(super) losses: Losses,
+    pub(super) sources: Sources,
+}
+
+/// Frames that the kernel's program delivered and no worker got, by what AF_XDP says of them. It
+/// does not say in which epoch.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Losses {
+    pub(super) ring_full: u64,
+    pub(super) fill_empty: u64,
+    pub(super) truncated: u64,
+    pub(super) bad_descriptor: u64,
+}
+
+impl Losses {
+    /// What a queue has lost since it was opened.
+    ///
+    /// A packet that finds the FILL ring empty raises two counters of the kernel, and one that is
+    /// too long for a frame the first of them only (`xsk_rcv_check` and `__xsk_rcv`,
+    /// net/xdp/xsk.c).
+    pub(super) fn of(said: &Statistics) -> Self {
+        let fill_empty = said.rx_dropped.min(said.rx_fill_ring_empty_descs);
+        Self {
+            ring_full: said.rx_ring_full,
+            fill_empty,
+            truncated: said.rx_dropped - fill_empty,
+            bad_descriptor: said.bad_descriptors,
+        }
+    }
+
+    /// What came after another reading.
+    pub(super) fn since(&self, earlier: &Self) -> Self {
+        let [mut new, mut earlier] = [*self, *earlier];
+        for ((_, new), (_, earlier)) in new.by_cell().into_iter().zip(earlier.by_cell()) {
+            *new = new.saturating_sub(*earlier);
+        }
+        new
+    }
+
+    /// By the cell of the ledger.
+    pub(super) const fn by_cell(&mut self) -> [(Cell, &mut u64); 4] {
+        let Self {
+            ring_full,
+            fill_empty,
+            truncated,
+            bad_descriptor,
+        } = self;
+        [
+            (Cell::RingFull, ring_full),
+            (Cell::FillEmpty, fill_empty),
+            (Cell::Truncated, truncated),
+            (Cell::BadDescriptor, bad_descriptor),
+        ]
+    }
+
+    pub(super) fn merge(&mut self, other: Self) {
+        let mut other = other;
+        for ((_, mine), (_, theirs)) in self.by_cell().into_iter().zip(other.by_cell()) {
+            *mine += *theirs;
+        }
+    }
+}
+
+impl Observed {
+    pub(super) fn new(seed: &Seed, memory: usize) -> Self {
+        Self {
+            packets: 0,
+            cut: 0,
+            unmarked: 0,
+            losses: Losses::default(),
+            sources: Sources::new(memory, seed),
+        }
+    }
+
+    pub(super) fn merge(&mut self, mut other: Self) {
+        let Self {
+            packets,
+            cut,
+            unmarked,
+            losses,
+            sources,
+        } = self;
+        *packets += other.packets;
+        *cut += other.cut;
+        *unmarked += other.unmarked;
+        losses.merge(other.losses);
+        sources.merge(&mut other.sources);
+    }
+}
+
+/// What a worker observes, by the epoch that packets were counted in: records and metadata carry
+/// it, so that both planes cut the same packets.
+pub(super) struct Epochs {
+    seed: Seed,
+    memory: usize,
+    open: Vec<(u32, Observed)>,
+    /// Packets of `epoch` that wait to be observed together.
+    batch: Vec<Observation>,
+    epoch: u32,
+}
+
+impl Epochs {
+    /// Nothing yet; the tables of an epoch take at most `memory` bytes.
+    pub(super) fn new(seed: Seed, memory: usize) -> Self {
+        Self {
+            seed,
+            memory,
+            open: Vec::new(),
+            batch: Vec::with_capacity(BATCH),
+            epoch: 0,
+        }
+    }
+
+    pub(super) fn seed(&self) -> &Seed {
+        &self.seed
+    }
+
+    /// Observes a packet of an epoch, soon.
+    #[inline]
+    pub(super) fn push(&mut self, epoch: u32, observation: Observation) {
+        if epoch != self.epoch || self.batch.len() == BATCH {
+            self.flush();
+            self.epoch = epoch;
+        }
+        self.batch.push(observation);
+    }
+
+    /// Observes what waits.
+    pub(super) fn flush(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let mut batch = std::mem::take(&mut self.batch);
+        let observed = self.at(self.epoch);
+        observed.packets += batch.len() as u64;
+        observed.sources.observe_batch(&batch);
+        batch.clear();
+        self.batch = batch;
+    }
+
+    /// All that was observed up to an epoch, together.
+    pub(super) fn finish(&mut self, epoch: u32) -> Observed {
+        self.flush();
+        self.at(epoch);
+        // Epochs count on; of two, the one from which the other is reached in fewer steps is first.
+        let is_due = |other: u32| epoch.wrapping_sub(other) < 1 << 31;
+        let mut due = self.open.extract_if(.., |open| is_due(open.0));
+        let (_, mut all) = due.next().expect("the epoch itself at least");
+        due.for_each(|(_, observed)| all.merge(observed));
+        all
+    }
+
+    pub(super) fn at(&mut self, epoch: u32) -> &mut Observed {
+        let found = self.open.iter().position(|open| open.0 == epoch);
+        let at = found.unwrap_or_else(|| {
+            let observed = Observed::new(&self.seed, self.memory);
+            self.open.push((epoch, observed));
+            self.open.len() - 1
+        });
+        &mut self.open[at].1
+    }
+}
