@@ -121,10 +121,12 @@ impl Fate {
     /// Leaves the packet, or what is counted instead, in `walked`.
     #[inline(always)]
     fn of<F: Frame>(frame: &F, walked: &mut Walked) -> Self {
-        *walked = Walked::MALFORMED;
         match outer(frame, Link::Ethernet) {
             Outer::NotIp => Self::NotIp,
-            Outer::Unreadable => Self::Unreadable,
+            Outer::Unreadable => {
+                *walked = Walked::MALFORMED;
+                Self::Unreadable
+            }
             Outer::Ip(ip) if !destination_is_dark(&ip) => Self::NotDark,
             Outer::Ip(ip) if is_filtered(&ip) => Self::Filtered,
             Outer::Ip(ip) => match ip.walk(frame) {
@@ -132,7 +134,10 @@ impl Fate {
                     *walked = Walked::new(packet, ip.network, transport);
                     Self::Packet
                 }
-                Err(Malformed) => Self::Malformed,
+                Err(Malformed) => {
+                    *walked = Walked::MALFORMED;
+                    Self::Malformed
+                }
             },
         }
     }

@@ -2,6 +2,8 @@
 
 #[cfg(target_os = "linux")]
 mod lab;
+#[cfg(target_os = "linux")]
+mod packets;
 mod replay;
 
 use std::process::ExitCode;
@@ -12,6 +14,8 @@ pub(crate) enum Arguments {
     Replay(replay::Arguments),
     #[cfg(target_os = "linux")]
     Lab(lab::Arguments),
+    #[cfg(target_os = "linux")]
+    Packets(packets::Arguments),
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
@@ -19,6 +23,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         Arguments::Replay(arguments) => replay::run(arguments),
         #[cfg(target_os = "linux")]
         Arguments::Lab(arguments) => lab::run(arguments),
+        #[cfg(target_os = "linux")]
+        Arguments::Packets(arguments) => packets::run(arguments),
     }
 }
 
