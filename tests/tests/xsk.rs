@@ -647,7 +647,7 @@ fn what_cannot_be_is_refused_by_name() {
                 frames: u32::MAX,
                 ..right.clone()
             },
-            "frames of 4096 bytes",
+            "frames is 4294967295",
         ),
         (
             Options {

@@ -75,16 +75,13 @@ impl Exchange {
             return;
         }
         let count = self.fill.room(spares).min(spares);
-        if count == 0 {
-            return;
+        if count > 0 {
+            let mut writer = self.fill.writer();
+            for chunk in self.umem.take_spares(count) {
+                writer.push(chunk);
+            }
+            self.fill.publish();
         }
-        for _ in 0..count {
-            let Some(chunk) = self.umem.take_spare() else {
-                break;
-            };
-            self.fill.push(chunk);
-        }
-        self.fill.publish();
     }
 
     /// The next packets, of `most` descriptors or fewer; more only where the first packet alone has
@@ -107,7 +104,7 @@ impl Exchange {
     fn whole(&mut self, count: u32) -> u32 {
         let descriptors = self.receive.descriptors();
         for whole in (1..=count).rev() {
-            if !descriptors.get(whole - 1).continued {
+            if !descriptors.is_continued(whole - 1) {
                 return whole;
             }
         }
@@ -115,7 +112,7 @@ impl Exchange {
         let available = self.receive.available(size);
         let descriptors = self.receive.descriptors();
         for whole in count + 1..=available {
-            if !descriptors.get(whole - 1).continued {
+            if !descriptors.is_continued(whole - 1) {
                 return whole;
             }
         }
@@ -125,29 +122,38 @@ impl Exchange {
 
     /// Puts together the packets of several frames among the next `count` descriptors, as far as
     /// they fit into the scratch buffer. Says how many descriptors that was.
+    #[inline]
     fn assemble(&mut self, count: u32) -> u32 {
+        // What a batch that was forgotten has left.
         self.scratch.clear();
         self.assembled.clear();
+        let descriptors = self.receive.descriptors();
+        if (0..count).any(|index| descriptors.is_continued(index)) {
+            self.assemble_each(count)
+        } else {
+            count
+        }
+    }
+
+    #[cold]
+    fn assemble_each(&mut self, count: u32) -> u32 {
         let mut start = 0;
         for index in 0..count {
-            if self.receive.descriptors().get(index).continued {
+            // The last one is an end, or the ring is full of it.
+            if self.receive.descriptors().is_continued(index) && index + 1 < count {
                 continue;
             }
-            if index > start && !self.assemble_one(start, index) {
+            let is_several = index > start || self.receive.descriptors().is_continued(index);
+            if is_several && !self.assemble_one(start, index) {
                 return start;
             }
             start = index + 1;
-        }
-        // Without its end: the ring is full of it.
-        if start < count && !self.assemble_one(start, count - 1) {
-            return start;
         }
         count
     }
 
     /// Puts together the packet from one descriptor to another. `false` if there is no room for it
     /// behind those that are there.
-    #[cold]
     fn assemble_one(&mut self, first: u32, last: u32) -> bool {
         let begin = self.scratch.len();
         if self.assembled.len() == self.assembled.capacity() {
@@ -194,35 +200,46 @@ impl Exchange {
             counts,
         } = self;
         let descriptors = receive.descriptors();
-        let mut room = fill.room(count);
+        fill.room(count);
+        let mut writer = fill.writer();
+        let several = *fragments != Fragments::Refuse;
+        let (mut packets, mut bad, mut cut) = (0u32, 0u32, 0u32);
+        // Of the packet that goes on: how many frames, and whether one is bad.
         let (mut frames, mut is_bad) = (0u32, false);
         for index in 0..count {
             let descriptor = descriptors.get(index);
             // One that points nowhere leaves its chunk unknown: it is lost. One that points over
             // the edge of a chunk says whose it is.
-            if let Some(chunk) = umem.chunk_of(descriptor.address) {
-                if room > 0 {
-                    fill.push(chunk);
-                    room -= 1;
-                } else {
-                    umem.keep_spare(chunk);
-                }
+            if let Some(chunk) = umem.chunk_of(descriptor.address)
+                && !writer.push(chunk)
+            {
+                umem.keep_spare(chunk);
             }
             if umem.place(descriptor).is_none() {
-                counts.bad_descriptors += 1;
+                bad += 1;
                 is_bad = true;
             }
             frames += 1;
-            if descriptor.continued && index + 1 < count && *fragments != Fragments::Refuse {
+            if descriptor.continued && several && index + 1 < count {
                 continue;
             }
-            counts.received += u64::from(!is_bad);
-            let is_cut = frames > 1 && *fragments == Fragments::Truncate;
-            counts.truncated += u64::from(is_cut && !is_bad);
+            if !is_bad {
+                packets += 1;
+                cut += u32::from(frames > 1);
+            }
             (frames, is_bad) = (0, false);
         }
-        let truncated = assembled.drain(..).filter(|packet| packet.truncated);
-        counts.truncated += truncated.count() as u64;
+        counts.received += u64::from(packets);
+        counts.bad_descriptors += u64::from(bad);
+        counts.truncated += match fragments {
+            Fragments::Truncate => u64::from(cut),
+            Fragments::Assemble => {
+                let cut = assembled.iter().filter(|packet| packet.truncated);
+                cut.count() as u64
+            }
+            Fragments::Refuse => 0,
+        };
+        assembled.clear();
         fill.publish();
         receive.release(count);
     }

@@ -89,6 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "asks the kernel")]
     fn the_loopback_interface_is_as_the_kernel_makes_it() {
         let loopback = Interface::find("lo").expect("every namespace has one");
         let mtu = fs::read_to_string("/sys/class/net/lo/mtu").expect("sysfs");
@@ -97,6 +98,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "asks the kernel")]
     fn an_interface_that_there_is_not_is_named() {
         for name in [
             "darknet-none",

@@ -21,7 +21,7 @@ use crate::Error;
 pub struct Options {
     /// The receive queue of the interface, from 0. Default: 0.
     pub queue: u32,
-    /// Frames in memory, of `chunk` bytes each; at least `ring`. Where a driver keeps them in a ring
+    /// Frames in memory, of `chunk` bytes each; from `ring` to 1,048,576. Where a driver keeps them in a ring
     /// of its own (zero-copy), it needs as many as that has besides. Default: 4,096.
     pub frames: u32,
     /// Bytes of a frame: 2,048 or 4,096, of which the kernel keeps 256 free before the packet. With
@@ -122,6 +122,8 @@ const HEADROOM: u32 = 256;
 const LINK_HEADER: u32 = 14 + 2 * 4;
 /// Above it the kernel may have no memory in one piece, and nobody has asked for more.
 const RING_AT_MOST: u32 = 1 << 16;
+/// 4 GiB, eight times what both rings hold and a device's ring besides.
+const FRAMES_AT_MOST: u32 = 1 << 20;
 
 impl Options {
     /// What is wrong with them by themselves.
@@ -140,8 +142,8 @@ impl Options {
         if ![2048, 4096].contains(&self.chunk) {
             return setting("chunk", self.chunk, "2048 or 4096");
         }
-        if self.frames < self.ring {
-            let rule = "at least as many as ring, so that the FILL ring can be filled";
+        if !(self.ring..=FRAMES_AT_MOST).contains(&self.frames) {
+            let rule = "at least ring, so that the FILL ring can be filled, and at most 1048576";
             return setting("frames", self.frames, rule);
         }
         Ok(())
@@ -274,7 +276,7 @@ mod tests {
                     frames: 2047,
                     ..right
                 },
-                "frames is 2047; it must be at least",
+                "frames is 2047; it must be at least ring",
             ),
         ] {
             let error = options.check().expect_err(name).to_string();

@@ -188,6 +188,14 @@ impl Descriptors<'_> {
         let [address, rest] = [at, at + 1].map(|word| self.entries[word].load(Ordering::Relaxed));
         Descriptor::from_words(address, rest)
     }
+
+    /// Whether the packet of the one at `index` goes on in the next.
+    #[inline]
+    pub(super) fn is_continued(&self, index: u32) -> bool {
+        let at = self.ring.index(self.first.wrapping_add(index));
+        let rest = self.entries[at + 1].load(Ordering::Relaxed);
+        Descriptor::from_words(0, rest).continued
+    }
 }
 
 /// The FILL ring: we put chunks in, the kernel takes them out to write packets to them.
@@ -230,16 +238,16 @@ impl Fill {
         self.ring.size.saturating_sub(held)
     }
 
-    /// Puts in a chunk; the kernel does not see it yet.
-    ///
-    /// [`Fill::room`] must have said that there is room; without it the ring would be overwritten,
-    /// which loses chunks and does nothing worse.
+    /// Puts in chunks, at most as many as [`Fill::room`] has found room for.
     #[inline]
-    pub(super) fn push(&mut self, address: u64) {
-        debug_assert!(self.known_room() > 0, "room was asked for");
-        let at = self.ring.index(self.producer);
-        self.ring.entries()[at].store(address, Ordering::Relaxed);
-        self.producer = self.producer.wrapping_add(1);
+    pub(super) fn writer(&mut self) -> Writer<'_> {
+        let room = self.known_room();
+        Writer {
+            entries: self.ring.entries(),
+            ring: &self.ring,
+            producer: &mut self.producer,
+            room,
+        }
     }
 
     /// Lets the kernel have what was put in.
@@ -272,5 +280,28 @@ impl Fill {
     #[cfg(test)]
     pub(super) const fn ring(&self) -> &Ring {
         &self.ring
+    }
+}
+
+/// Puts chunks into the FILL ring; the kernel does not see them before [`Fill::publish`].
+#[derive(Debug)]
+pub(super) struct Writer<'a> {
+    entries: &'a [AtomicU64],
+    ring: &'a Ring,
+    producer: &'a mut u32,
+    room: u32,
+}
+
+impl Writer<'_> {
+    /// Puts in a chunk. `false` if there is no room.
+    #[inline]
+    pub(super) fn push(&mut self, address: u64) -> bool {
+        if self.room == 0 {
+            return false;
+        }
+        self.room -= 1;
+        self.entries[self.ring.index(*self.producer)].store(address, Ordering::Relaxed);
+        *self.producer = self.producer.wrapping_add(1);
+        true
     }
 }

@@ -432,6 +432,7 @@ fn one_packet_beyond_the_scratch_buffer_is_cut_and_says_so() {
 /// A kernel on a thread of its own, over the same memory: whatever it hands over arrives, in order,
 /// while both cursors wrap.
 #[test]
+#[cfg_attr(miri, ignore = "maps a file twice")]
 fn two_threads_exchange_chunks_in_order() {
     const SIZE: u32 = 64;
     let packets: u32 = 200_000;
@@ -439,8 +440,9 @@ fn two_threads_exchange_chunks_in_order() {
     let [our_fill, kernels_fill] = shared(SIZE, 1, u32::MAX - 900);
     let (mut receive, mut fill) = (Receive::new(ours), Fill::new(our_fill));
     for chunk in 0..SIZE {
-        fill.push(u64::from(chunk) * 4096);
+        assert!(fill.writer().push(u64::from(chunk) * 4096));
     }
+    assert!(!fill.writer().push(0), "it is full");
     fill.publish();
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -477,7 +479,7 @@ fn two_threads_exchange_chunks_in_order() {
                 } = receive.descriptors().get(index);
                 assert_eq!((length, continued), (number, number % 3 == 0));
                 at[(address / 4096) as usize] += 1;
-                fill.push(address);
+                assert!(fill.writer().push(address));
                 number += 1;
             }
             fill.publish();
@@ -485,6 +487,28 @@ fn two_threads_exchange_chunks_in_order() {
         }
         assert!(at.iter().all(|&times| times > 0), "every chunk went round");
     });
+}
+
+#[test]
+fn a_forgotten_batch_is_counted_once() {
+    let ring = 256;
+    let mut exchange = exchange(ring, ring, CHUNK, Fragments::Assemble, [0; 2]);
+    for index in 0..ring {
+        let descriptor = Descriptor {
+            address: take(exchange.fill.ring()).expect("a chunk"),
+            length: CHUNK,
+            // A short packet, and one that is too long to be put together.
+            continued: index > 0 && index + 1 < ring,
+        };
+        assert!(put(exchange.receive.ring(), descriptor));
+    }
+    std::mem::forget(exchange.receive(ring));
+    assert_eq!(exchange.receive(1).iter().count(), 1);
+    assert_eq!(exchange.receive(ring).iter().count(), 1);
+    assert_eq!(
+        (exchange.counts.received, exchange.counts.truncated),
+        (2, 1)
+    );
 }
 
 #[test]

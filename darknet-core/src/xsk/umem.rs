@@ -120,10 +120,11 @@ impl Umem {
         Some(address & !(self.chunk as u64 - 1))
     }
 
-    /// A chunk that is in neither ring.
+    /// So many chunks that are in neither ring, or all there are.
     #[inline]
-    pub(super) fn take_spare(&mut self) -> Option<u64> {
-        self.spare.pop()
+    pub(super) fn take_spares(&mut self, count: u32) -> impl Iterator<Item = u64> {
+        let left = self.spare.len().saturating_sub(count as usize);
+        self.spare.drain(left..).rev()
     }
 
     /// Keeps a chunk that has no room in the FILL ring.
@@ -193,13 +194,18 @@ mod tests {
     #[test]
     fn spares_are_each_chunk_once_and_never_more() {
         let (mut umem, _) = Umem::new(3, 4096, false).expect("memory");
-        assert_eq!(umem.take_spare(), Some(0));
-        assert_eq!(umem.take_spare(), Some(4096));
-        assert_eq!(umem.take_spare(), Some(8192));
-        assert_eq!(umem.take_spare(), None);
+        assert_eq!(umem.take_spares(2).collect::<Vec<_>>(), [0, 4096]);
+        assert_eq!(umem.take_spares(2).collect::<Vec<_>>(), [8192]);
+        assert_eq!(umem.take_spares(2).next(), None);
         for _ in 0..10 {
             umem.keep_spare(4096);
         }
         assert_eq!(umem.spares() as usize, umem.spare.capacity());
+    }
+
+    #[test]
+    fn too_much_memory_is_an_error() {
+        let error = Umem::new(u32::MAX, 1 << 31, false).expect_err("more than can be addressed");
+        assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
     }
 }
