@@ -168,6 +168,18 @@ pub const fn icmp_row(key: IcmpKey) -> u32 {
     ICMP_ROWS + (table << 16 | (key.kind as u32) << 8 | key.code as u32)
 }
 
+/// The rows of a packet: of its port, of its other port, of its ICMP message; or [`NO_ROW`].
+#[inline(always)]
+pub fn rows(packet: &Packet) -> [u32; 2] {
+    if let Some(key) = IcmpKey::of(packet) {
+        return [icmp_row(key), NO_ROW];
+    }
+    PortTable::of(packet).map(|port| port.map_or(NO_ROW, |(table, port)| port_row(table, port)))
+}
+
+/// Is no row.
+pub const NO_ROW: u32 = u32::MAX;
+
 /// What one processor counts in one bank: nobody else writes it.
 #[repr(C)]
 pub struct Part {
@@ -209,24 +221,29 @@ pub struct Walked {
     pub network: u32,
     /// Where in the frame the transport header begins, or what the walk ended at.
     pub transport: u32,
-    /// Up to the end of the cache line.
-    pub unused: u64,
+    /// The rows that it is counted in: [`rows`].
+    pub rows: [u32; 2],
 }
 
 impl Walked {
     /// A packet whose headers begin at these offsets.
     #[inline(always)]
-    pub const fn new(packet: Packet, network: usize, transport: usize) -> Self {
+    pub fn new(packet: Packet, network: usize, transport: usize) -> Self {
         Self {
             packet,
             network: network as u32,
             transport: transport as u32,
-            unused: 0,
+            rows: rows(&packet),
         }
     }
 
     /// What cannot be walked.
-    pub const MALFORMED: Self = Self::new(Packet::MALFORMED, 0, 0);
+    pub const MALFORMED: Self = Self {
+        packet: Packet::MALFORMED,
+        network: 0,
+        transport: 0,
+        rows: [NO_ROW; 2],
+    };
 }
 
 /// The figures that every packet changes: eight cache lines.

@@ -38,12 +38,12 @@ impl Metadata {
 
     /// What is left with a packet.
     #[inline(always)]
-    pub const fn new(walked: &Walked, epoch: u64, time: u64) -> Self {
+    pub fn new(walked: &Walked, epoch: u64, time: u64) -> Self {
         let Walked {
             packet,
             network,
             transport,
-            unused: _,
+            rows: _,
         } = walked;
         Self {
             mark: Self::MARK,

@@ -9,8 +9,8 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::warn;
 use darknet_ebpf::{
-    Cell, Class, Frame, IcmpKey, Ip, Link, Malformed, Outer, Packet, PortTable, Version,
-    abi::{self, Part, Processor, Walked, bank, icmp_row, note, port_row},
+    Cell, Class, Frame, Ip, Link, Malformed, Outer, Packet, Version,
+    abi::{self, Part, Processor, Walked, bank, note},
     is_dark, outer,
     packed::Packed,
 };
@@ -246,7 +246,7 @@ impl Bank {
     /// Counts a packet, hands it over, and says what becomes of its frame and where it ended.
     #[inline(always)]
     fn take(&self, part: &mut Part, context: &XdpContext, walked: &Walked) -> (u32, Cell) {
-        self.count(part, &walked.packet);
+        self.count(part, walked);
         let counted = Counted {
             walked,
             epoch: self.epoch,
@@ -263,7 +263,8 @@ impl Bank {
 
     /// Adds a packet to every table that it belongs in.
     #[inline(always)]
-    fn count(&self, part: &mut Part, packet: &Packet) {
+    fn count(&self, part: &mut Part, walked: &Walked) {
+        let packet = &walked.packet;
         let tally = &mut part.tally;
         tally.counted += 1;
         tally.classes[packet.class as usize & 15].add(packet.bytes);
@@ -273,15 +274,10 @@ impl Bank {
                 *count += u64::from(tools >> tool & 1);
             }
         }
-        let [port, other] = PortTable::of(packet);
-        if let Some((table, port)) = port {
-            self.add(part, port_row(table, port), packet.bytes);
-        }
-        if let Some((table, port)) = other {
-            self.add(part, port_row(table, port), packet.bytes);
-        }
-        if let Some(key) = IcmpKey::of(packet) {
-            self.add(part, icmp_row(key), packet.bytes);
+        for row in walked.rows {
+            if row != abi::NO_ROW {
+                self.add(part, row, packet.bytes);
+            }
         }
         if packet.class != Class::Malformed {
             table::count(part, bank(self.epoch), packet);
