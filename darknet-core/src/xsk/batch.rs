@@ -245,7 +245,12 @@ impl<'a> Frame<'a> {
 }
 
 /// The frame of a descriptor that is received and not given back; `None` if it is in no chunk.
+///
+/// # Panics
+///
+/// If the kernel has not handed over so many descriptors.
 pub(super) fn received<'a>(receive: &'a Receive, umem: &'a Umem, index: u32) -> Option<Frame<'a>> {
+    assert!(index < receive.known(), "a received descriptor");
     let place = umem.place(receive.descriptors().get(index))?;
     Some(frame(receive, umem, place))
 }

@@ -119,13 +119,18 @@ impl Receive {
     /// How many descriptors are there, at least `wanted` if the kernel has put in as many.
     #[inline]
     pub(super) fn available(&mut self, wanted: u32) -> u32 {
-        let known = self.producer.wrapping_sub(self.consumer);
-        if known < wanted {
+        if self.known() < wanted {
             self.producer = self.produced();
         }
-        let available = self.producer.wrapping_sub(self.consumer);
+        self.known()
+    }
+
+    /// How many descriptors were there when we last looked.
+    #[inline]
+    pub(super) fn known(&self) -> u32 {
+        let known = self.producer.wrapping_sub(self.consumer);
         // More than the ring holds is no number of this kernel's.
-        available.min(self.ring.size)
+        known.min(self.ring.size)
     }
 
     /// How many descriptors the kernel has put in, modulo 2³².
