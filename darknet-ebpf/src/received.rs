@@ -1,7 +1,8 @@
-use core::cell::Cell;
+use core::{arch::asm, cell::Cell, intrinsics::is_val_statically_known, mem::offset_of};
 
 use aya_ebpf::{
     EbpfContext as _,
+    bindings::xdp_md,
     helpers::generated::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
     programs::XdpContext,
 };
@@ -20,32 +21,34 @@ pub(crate) struct First<'a> {
 }
 
 impl First<'_> {
+    /// Where the frame begins.
     #[inline(always)]
     fn data(&self) -> usize {
-        let data;
-        unsafe {
-            core::arch::asm!(
-                "{0} = *(u32 *)({1} + 0)",
-                out(reg) data,
-                in(reg) self.context.as_ptr(),
-                options(pure, readonly, nostack)
-            );
-        }
-        data
+        self.word::<{ offset_of!(xdp_md, data) }>()
     }
 
+    /// Where its first buffer ends.
     #[inline(always)]
     fn data_end(&self) -> usize {
-        let data;
+        self.word::<{ offset_of!(xdp_md, data_end) }>()
+    }
+
+    /// A pointer of the context, which the kernel makes of a word of four bytes. The compiler would
+    /// load such a word here and widen it there, and the verifier allows no shift of a pointer.
+    #[inline(always)]
+    fn word<const AT: usize>(&self) -> usize {
+        let word;
+        // SAFETY: reads a field of the context, which is the program's own.
         unsafe {
-            core::arch::asm!(
-                "{0} = *(u32 *)({1} + 4)",
-                out(reg) data,
-                in(reg) self.context.as_ptr(),
+            asm!(
+                "{0} = *(u32 *)({1} + {2})",
+                out(reg) word,
+                in(reg) self.context.ctx,
+                const AT,
                 options(pure, readonly, nostack)
             );
         }
-        data
+        word
     }
 
     /// Whether the frame goes on in other buffers.
@@ -57,19 +60,25 @@ impl First<'_> {
     }
 }
 
-/// The same offset, which is at most [`OFFSET_AT_MOST`], in a way that the verifier sees: it knows
-/// bounds by comparison only of the register that was compared, and before Linux 6.? not of a copy
-/// on the stack.
+/// The same offset, which is [`OFFSET_AT_MOST`] at most, such that the verifier knows.
+///
+/// A comparison tells it of the register that was compared, on Linux 6.1 not also of
+/// the same number on the stack, from where the compiler may take it next.
 #[inline(always)]
 fn bounded(offset: usize) -> usize {
-    if core::intrinsics::is_val_statically_known(offset) {
+    if is_val_statically_known(offset) {
         return offset;
     }
     let mut offset = offset;
-    // SAFETY: a mask of a number.
+    // SAFETY: changes a number, and that not: the mask has all bits that it can have.
     unsafe {
-        core::arch::asm!("{0} &= {1}", inout(reg) offset, const OFFSET_AT_MOST, options(pure, nomem, nostack))
-    };
+        asm!(
+            "{0} &= {1}",
+            inout(reg) offset,
+            const OFFSET_AT_MOST,
+            options(pure, nomem, nostack)
+        );
+    }
     offset
 }
 

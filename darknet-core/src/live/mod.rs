@@ -143,7 +143,7 @@ impl Telescope {
     ///
     /// # Minimum kernel version
     ///
-    /// 6.12 is the oldest that takes the program.
+    /// [`kernel::OLDEST`](crate::kernel::OLDEST).
     ///
     /// # Errors
     ///

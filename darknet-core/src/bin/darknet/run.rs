@@ -24,7 +24,7 @@ use crate::{
 /// prefixes.
 ///
 /// Packets to dark prefixes are counted in the kernel and dropped; all others pass untouched.
-/// Needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
+/// Needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and for frames CAP_NET_RAW.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
