@@ -55,7 +55,7 @@ mod window;
 pub use darknet_ebpf as rules;
 
 #[cfg(all(feature = "live", target_os = "linux"))]
-pub use config::Config;
+pub use config::{Config, FrameConfig};
 pub use dark::{DARK_AT_MOST, Dark, parse_prefix};
 pub use error::Error;
 pub use ledger::Ledger;

@@ -11,13 +11,17 @@ pub(super) struct Wrong {
 }
 
 /// What to write, by key.
-const EXAMPLES: [(&str, &str); 16] = [
+const EXAMPLES: [(&str, &str); 25] = [
     ("interface", "interface = \"eth1\""),
     ("dark", "dark = [\"203.0.113.0/24\"]"),
     ("exclude", "exclude = [\"203.0.113.1/32\"]"),
     ("any", "any = true or false"),
     ("window", "window = \"60s\""),
-    ("packets", "packets = \"auto\", \"headers\" or \"none\""),
+    (
+        "packets",
+        "packets = \"auto\", \"frames\", \"headers\" or \"none\"",
+    ),
+    ("workers", "a number of threads, as workers = 2"),
     ("memory", "a number of MiB, as memory = 1024"),
     ("kernel_memory", "a number of MiB, as kernel_memory = 64"),
     ("networks_by_port", "networks_by_port = true or false"),
@@ -28,6 +32,20 @@ const EXAMPLES: [(&str, &str); 16] = [
     ("sample", "[sample] with one_in and of below it"),
     ("sample.one_in", "one_in = 1, which is all, to 4294967295"),
     ("sample.of", "of = \"packets\" or \"networks\""),
+    ("frames", "[frames] with ring, frames and others below it"),
+    ("frames.ring", "ring = 2048, a power of two"),
+    ("frames.frames", "frames = 4096"),
+    ("frames.chunk", "chunk = 2048 or 4096"),
+    ("frames.huge_pages", "huge_pages = true or false"),
+    (
+        "frames.zero_copy",
+        "zero_copy = \"prefer\", \"never\" or \"require\"",
+    ),
+    (
+        "frames.fragments",
+        "fragments = \"assemble\", \"truncate\" or \"refuse\"",
+    ),
+    ("frames.busy_poll", "busy_poll = true or false"),
 ];
 
 /// Bytes that are no text.

@@ -9,7 +9,11 @@ use serde::{
     de::{self, Error as _, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use crate::{live::Packets, parse_prefix};
+use crate::{
+    live::Packets,
+    parse_prefix,
+    xsk::{Fragments, ZeroCopy},
+};
 
 /// A prefix as text. It is parsed where it is visited, so that an error is about this one of many.
 pub(crate) struct Prefix(pub(crate) IpNet);
@@ -82,4 +86,22 @@ pub(super) fn packets<'de, D: Deserializer<'de>>(given: D) -> Result<Packets, D:
         How::Headers => Packets::Headers,
         How::None => Packets::None,
     })
+}
+
+/// [`ZeroCopy`], by its names in a file.
+#[derive(Deserialize)]
+#[serde(remote = "ZeroCopy", rename_all = "lowercase")]
+pub(super) enum ZeroCopyName {
+    Prefer,
+    Never,
+    Require,
+}
+
+/// [`Fragments`], by its names in a file.
+#[derive(Deserialize)]
+#[serde(remote = "Fragments", rename_all = "lowercase")]
+pub(super) enum FragmentsName {
+    Assemble,
+    Truncate,
+    Refuse,
 }

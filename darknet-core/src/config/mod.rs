@@ -1,6 +1,7 @@
 //! The configuration file of a telescope that watches an interface.
 
 mod explain;
+mod frames;
 mod given;
 
 #[cfg(test)]
@@ -19,9 +20,9 @@ use serde::Deserialize;
 use crate::{
     Dark, Error, Filter, Sample, Telescope,
     live::{Packets, Watch},
-    xsk,
 };
 
+pub use frames::FrameConfig;
 pub(crate) use given::Prefix;
 
 /// What a telescope watches, and how: a TOML file, or set by hand.
@@ -62,6 +63,9 @@ pub struct Config {
     /// `"auto"` for the best that there is. Default: auto.
     #[serde(deserialize_with = "given::packets")]
     pub packets: Packets,
+    /// Threads that take header records, where these are delivered; frames have one for each
+    /// queue. Default: one for each two processors.
+    pub workers: Option<usize>,
     /// MiB that the tables of sources may take, for each open window. Default: 1024.
     pub memory: usize,
     /// MiB that the kernel's tables may take. Default: it depends on the host.
@@ -78,6 +82,9 @@ pub struct Config {
     /// Which counted packets are delivered. Default: all.
     #[serde(deserialize_with = "given::table")]
     pub sample: Sample,
+    /// How frames are taken, where these are delivered.
+    #[serde(deserialize_with = "given::table")]
+    pub frames: FrameConfig,
 }
 
 /// A file of 100,000 dark prefixes and as many filtered sources, of IPv6, has some 9 MB.
@@ -149,7 +156,8 @@ impl Config {
     /// # Errors
     ///
     /// As [`Dark::new`], [`Telescope::with_window`] and [`Telescope::with_memory`]; dark prefixes
-    /// where any destination is dark; no memory for the kernel; a folder without a name.
+    /// where any destination is dark; no memory for the kernel; a folder without a name; rings and
+    /// chunks that [`xsk::Options`](crate::xsk::Options) refuses.
     pub fn telescope(&self) -> Result<Telescope, Error> {
         self.check()?;
         Telescope::new()
@@ -166,17 +174,16 @@ impl Config {
     pub fn watch(&self) -> Result<Watch, Error> {
         let interface = self.interface.clone().ok_or(Error::NoInterface)?;
         Ok(Watch {
-            interface,
             packets: self.packets,
-            sockets: xsk::Options::default(),
-            workers: None,
-            duration: None,
+            sockets: self.frames.options(),
+            workers: self.workers,
             any: self.any,
             filter: self.filter.clone(),
             sample: self.sample,
             kernel_memory: self.kernel_memory.map(|memory| memory.saturating_mul(MIB)),
             networks_by_port: self.networks_by_port,
             pins: self.pins.clone(),
+            ..Watch::new(interface)
         })
     }
 
@@ -194,18 +201,21 @@ impl Config {
             any,
             window,
             packets,
+            workers,
             memory,
             kernel_memory,
             networks_by_port,
             pins,
             filter: _,
             sample: _,
+            frames,
         } = self;
         let changes = [
             ("interface", *interface != new.interface),
             ("any", *any != new.any),
             ("window", *window != new.window),
             ("packets", *packets != new.packets),
+            ("workers", *workers != new.workers),
             ("memory", *memory != new.memory),
             ("kernel_memory", *kernel_memory != new.kernel_memory),
             (
@@ -213,6 +223,7 @@ impl Config {
                 *networks_by_port != new.networks_by_port,
             ),
             ("pins", *pins != new.pins),
+            ("frames", *frames != new.frames),
         ];
         let changed = changes.iter().filter(|(_, has_changed)| *has_changed);
         let keys: Vec<&str> = changed.map(|(key, _)| *key).collect();
@@ -233,6 +244,9 @@ impl Config {
         if self.any && !self.dark.is_empty() {
             return refuse("any", "true", "false where dark prefixes are named");
         }
+        if self.workers == Some(0) {
+            return refuse("workers", "0", "at least 1");
+        }
         if self.kernel_memory == Some(0) {
             return refuse("kernel_memory", "0 MiB", "at least 1 MiB");
         }
@@ -240,7 +254,7 @@ impl Config {
             let rule = "a folder in a bpffs, as /sys/fs/bpf/telescope";
             return refuse("pins", "\"\"", rule);
         }
-        Ok(())
+        self.frames.check()
     }
 }
 
@@ -255,12 +269,14 @@ impl Default for Config {
             any: false,
             window: Duration::from_secs(60),
             packets: Packets::Auto,
+            workers: None,
             memory: 1024,
             kernel_memory: None,
             networks_by_port: false,
             pins: None,
             filter: Filter::default(),
             sample: Sample::default(),
+            frames: FrameConfig::default(),
         }
     }
 }

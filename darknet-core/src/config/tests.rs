@@ -1,7 +1,10 @@
 use std::{fs, path::PathBuf};
 
 use super::*;
-use crate::{FilterAction, SampleOf};
+use crate::{
+    FilterAction, SampleOf,
+    xsk::{self, Fragments, ZeroCopy},
+};
 
 /// A file that is taken away in the end.
 struct Written(PathBuf);
@@ -36,9 +39,14 @@ fn every_key_of_the_example_is_read() {
         interface: Some("eth1".into()),
         dark: nets(&["203.0.113.0/24", "2001:db8:da2c::/48"]),
         exclude: nets(&["203.0.113.1/32"]),
+        workers: Some(2),
         kernel_memory: Some(64),
         pins: Some("/sys/fs/bpf/telescope".into()),
         filter: Filter::new(&nets(&["198.51.100.0/24"]), FilterAction::Drop).expect("a filter"),
+        frames: FrameConfig {
+            frames: Some(4096),
+            ..FrameConfig::default()
+        },
         ..Config::default()
     };
     assert_eq!(Config::read(path).expect("it is right"), expected);
@@ -48,9 +56,11 @@ fn every_key_of_the_example_is_read() {
 fn what_is_read_is_what_is_meant() {
     let config = parse(
         "interface = 'dark0'\nany = true\nexclude = ['10.0.0.1']\nwindow = '1h 30m'\n\
-         packets = 'none'\nmemory = 4\nkernel_memory = 32\nnetworks_by_port = true\npins = '/p'\n\
+         packets = 'none'\nworkers = 3\nmemory = 4\nkernel_memory = 32\nnetworks_by_port = true\npins = '/p'\n\
          filter.sources = ['2001:db8::/32', '10.0.0.0/8']\nfilter.action = 'pass'\n\
-         [sample]\none_in = 4294967295\nof = 'networks'\n",
+         [sample]\none_in = 4294967295\nof = 'networks'\n\
+         [frames]\nring = 64\nframes = 128\nchunk = 2048\nhuge_pages = true\n\
+         zero_copy = 'require'\nfragments = 'refuse'\nbusy_poll = true\n",
     );
     let filter = Filter::new(&nets(&["10.0.0.0/8", "2001:db8::/32"]), FilterAction::Pass);
     let expected = Config {
@@ -60,12 +70,22 @@ fn what_is_read_is_what_is_meant() {
         any: true,
         window: Duration::from_secs(5400),
         packets: Packets::None,
+        workers: Some(3),
         memory: 4,
         kernel_memory: Some(32),
         networks_by_port: true,
         pins: Some("/p".into()),
         filter: filter.expect("a filter"),
         sample: Sample::new(u32::MAX, SampleOf::Networks).expect("a sample"),
+        frames: FrameConfig {
+            ring: 64,
+            frames: Some(128),
+            chunk: 2048,
+            huge_pages: true,
+            zero_copy: ZeroCopy::Require,
+            fragments: Fragments::Refuse,
+            busy_poll: true,
+        },
     };
     assert_eq!(config, expected);
     let watch = config.watch().expect("an interface");
@@ -74,16 +94,33 @@ fn what_is_read_is_what_is_meant() {
     assert_eq!(watch.kernel_memory, Some(32 << 20));
     assert_eq!((watch.filter, watch.sample), (config.filter, config.sample));
     assert!(watch.networks_by_port && watch.pins == config.pins);
+    assert_eq!(watch.workers, Some(3));
+    let sockets = watch.sockets;
+    assert_eq!(
+        (sockets.ring, sockets.frames, sockets.chunk),
+        (64, 128, 2048)
+    );
+    assert!(sockets.huge_pages && sockets.busy_poll.is_some());
+    assert_eq!(
+        (sockets.zero_copy, sockets.fragments),
+        (ZeroCopy::Require, Fragments::Refuse)
+    );
 }
 
 #[test]
 fn an_empty_file_is_the_default_of_the_library() {
-    for text in ["", "\n\n", "# nothing\n", "[filter]\n[sample]\n"] {
+    for text in ["", "\n\n", "# nothing\n", "[filter]\n[sample]\n[frames]\n"] {
         assert_eq!(parse(text), Config::default(), "{text:?}");
     }
     let Telescope { window, memory, .. } = Config::default().telescope().expect("it is right");
     let library = Telescope::new();
     assert_eq!((window, memory), (library.window, library.memory));
+    let sockets = parse("interface = 'eth1'\nframes.ring = 512").watch();
+    let sockets = sockets.expect("an interface").sockets;
+    assert_eq!((sockets.ring, sockets.frames), (512, 1024));
+    let frames = parse("").frames.options();
+    let library = xsk::Options::default();
+    assert_eq!((frames.ring, frames.frames), (library.ring, library.frames));
     let refused = Config::default().watch().expect_err("no interface");
     assert!(refused.to_string().contains("--interface"), "{refused}");
 }
@@ -183,6 +220,53 @@ fn every_wrong_file_is_one_line_with_the_line_and_the_way_out() {
             2,
             &["sample.of: ", "\"packets\" or \"networks\""],
         ),
+        ("workers = 0", 1, &["workers is 0", "at least 1"]),
+        ("workers = 'all'", 1, &["workers: ", "workers = 2"]),
+        ("frames = 4096", 1, &["frames: ", "[frames] with ring"]),
+        ("[frames]\nrings = 1", 2, &["`rings`", "`ring`"]),
+        (
+            "[frames]\n\nring = 1000",
+            3,
+            &["frames.ring is 1000", "a power of two"],
+        ),
+        ("[frames]\nring = -2", 2, &["frames.ring: ", "ring = 2048"]),
+        (
+            "[frames]\nring = 8192\nframes = 4096",
+            3,
+            &["frames.frames is 4096", "as many as ring"],
+        ),
+        (
+            "any = true\n[frames]\nframes = 'many'",
+            3,
+            &["frames.frames: ", "frames = 4096"],
+        ),
+        (
+            "frames.chunk = 1024",
+            1,
+            &["frames.chunk is 1024", "2048 or 4096"],
+        ),
+        (
+            "[frames]\nchunk = 4097.5",
+            2,
+            &["frames.chunk: ", "2048 or 4096"],
+        ),
+        ("[frames]\nhuge_pages = 64", 2, &["true or false"]),
+        (
+            "[frames]\nzero_copy = true",
+            2,
+            &["frames.zero_copy: ", "\"prefer\", \"never\""],
+        ),
+        (
+            "[frames]\nzero_copy = 'always'",
+            2,
+            &["frames.zero_copy: ", "\"require\""],
+        ),
+        (
+            "[frames]\nfragments = 'drop'",
+            2,
+            &["frames.fragments: ", "\"assemble\""],
+        ),
+        ("[frames]\nbusy_poll = 20", 2, &["true or false"]),
         // Prefixes.
         (
             "dark = '10.0.0.0/8'",
@@ -317,6 +401,9 @@ fn only_what_may_change_while_it_runs_changes() {
         ("any", "true"),
         ("window", "'61s'"),
         ("packets", "'none'"),
+        ("workers", "2"),
+        ("frames.ring", "64"),
+        ("frames.zero_copy", "'never'"),
         ("memory", "1025"),
         ("kernel_memory", "64"),
         ("networks_by_port", "true"),
@@ -327,6 +414,7 @@ fn only_what_may_change_while_it_runs_changes() {
             new += "interface = 'eth1'\n";
         }
         let said = said(&new).expect(key);
+        let key = key.split('.').next().expect("a word");
         let expected = format!("changed while the telescope runs: {key}; that takes a restart");
         assert!(said.starts_with(&expected), "{said}");
     }

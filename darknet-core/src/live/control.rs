@@ -1,6 +1,6 @@
 use std::sync::{
     Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use crate::{Dark, Filter, Sample};
@@ -10,6 +10,8 @@ use crate::{Dark, Filter, Sample};
 pub struct Control {
     stop: Arc<AtomicBool>,
     change: Arc<Mutex<Option<Change>>>,
+    /// A worker that is to die, by its number from 1.
+    dying: Arc<AtomicUsize>,
 }
 
 /// What may change while a telescope runs.
@@ -39,6 +41,16 @@ impl Control {
     /// the watch has seen the first.
     pub fn change(&self, change: Change) {
         *self.change.lock().unwrap_or_else(PoisonError::into_inner) = Some(change);
+    }
+
+    /// Has a worker panic: for tests.
+    #[doc(hidden)]
+    pub fn end_worker(&self, number: usize) {
+        self.dying.store(number + 1, Ordering::Relaxed);
+    }
+
+    pub(super) fn dying(&self) -> Option<usize> {
+        self.dying.swap(0, Ordering::Relaxed).checked_sub(1)
     }
 
     pub(super) fn is_stopped(&self) -> bool {

@@ -1,5 +1,5 @@
-//! Watching an interface: the kernel counts, header records are observed, windows close by the
-//! clock.
+//! Watching an interface: the kernel counts, frames or records of their headers are observed, windows
+//! close by the clock.
 
 /// Where delivered packets ended.
 mod account;
@@ -62,6 +62,9 @@ pub struct Watch {
     pub networks_by_port: bool,
     /// A folder in a bpffs where the program's tables are pinned; `None` pins nothing.
     pub pins: Option<PathBuf>,
+    /// Whether frames come without metadata, as by drivers that have none: for tests.
+    #[doc(hidden)]
+    pub no_metadata: bool,
 }
 
 impl Watch {
@@ -80,6 +83,7 @@ impl Watch {
             kernel_memory: None,
             networks_by_port: false,
             pins: None,
+            no_metadata: false,
         }
     }
 }
@@ -175,6 +179,9 @@ impl Telescope {
             if let Some(change) = control.take() {
                 let changed = session.change(change, watch.any, &mut event);
                 event(Event::Changed(changed.map(|()| &session.settings.dark)));
+            }
+            if let Some(number) = control.dying() {
+                session.end_worker(number);
             }
             session.kernel.forward_log();
             let now = self.window_start(now());

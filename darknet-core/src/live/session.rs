@@ -54,6 +54,7 @@ impl<'a> Session<'a> {
             networks_by_port: watch.networks_by_port,
             memory: watch.kernel_memory,
             pins: watch.pins.clone(),
+            no_metadata: watch.no_metadata,
             ..Settings::default()
         };
         let kernel = Kernel::load(&settings)?;
@@ -208,6 +209,13 @@ impl<'a> Session<'a> {
         self.kernel.handed_over(self.start)
     }
 
+    /// Has a worker die: for tests.
+    pub(super) fn end_worker(&self, number: usize) {
+        if let Some(workers) = &self.workers {
+            workers.end(number);
+        }
+    }
+
     /// The open window so far.
     pub(super) fn open(&self) -> Result<Window<LiveFigures>, Error> {
         Ok(self.window(self.kernel.live()?, None, (self.start, self.end())))
@@ -243,11 +251,15 @@ impl<'a> Session<'a> {
             self.missed = missed;
         }
         let mut sources = None;
+        let mut faults = Vec::new();
         if let Some(told) = observed {
             self.account.settle(&mut figures.ledger, &told);
+            if told.is_partial {
+                faults.push(DEAD_WORKER.to_owned());
+            }
             sources = Some(told.observed.sources);
         }
-        let faults = faults(&figures);
+        faults.extend(mismatches(&figures));
         for fault in &faults {
             tracing::error!("{fault}; this is a bug in Darknet, please report it");
         }
@@ -276,8 +288,12 @@ impl<'a> Session<'a> {
     }
 }
 
+/// What a window says that has been told by some workers only.
+const DEAD_WORKER: &str =
+    "a worker has died, and with it what it would have observed: lost.abandoned; a restart helps";
+
 /// What does not add up in what the kernel has counted in a window.
-fn faults(figures: &BankFigures) -> Vec<String> {
+fn mismatches(figures: &BankFigures) -> Vec<String> {
     let BankFigures {
         ledger,
         totals,

@@ -19,6 +19,8 @@ pub(super) enum Order {
     Inlets(Vec<Inlet>),
     /// Asks for what was observed up to an epoch, which no program writes to any more.
     Finish { epoch: u32, reply: Sender<Observed> },
+    /// Dies: for tests.
+    Panic,
 }
 
 /// Takes packets from the kernel, and is the only writer of its tables.
@@ -53,6 +55,7 @@ impl Worker {
                     // Whoever asked may have gone.
                     let _ = reply.send(self.finish(epoch));
                 }
+                Ok(Order::Panic) => panic!("a worker was told to"),
                 Err(TryRecvError::Empty) => {}
                 Err(TryRecvError::Disconnected) => return,
             }

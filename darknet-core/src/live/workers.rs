@@ -73,6 +73,13 @@ impl Workers {
         }
     }
 
+    /// Has a worker die: for tests.
+    pub(super) fn end(&self, number: usize) {
+        if let Some(worker) = self.orders.get(number) {
+            let _ = worker.send(Order::Panic);
+        }
+    }
+
     /// What was observed up to `epoch`, once every packet of it has been taken. All programs that
     /// saw the epoch as the current one must have ended.
     pub(super) fn finish(&self, epoch: u32) -> Told {

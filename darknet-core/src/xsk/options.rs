@@ -127,7 +127,7 @@ const FRAMES_AT_MOST: u32 = 1 << 20;
 
 impl Options {
     /// What is wrong with them by themselves.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         let setting = |name, value: u32, rule| {
             Err(Error::Setting {
                 name,

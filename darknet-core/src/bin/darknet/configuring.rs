@@ -1,6 +1,8 @@
 use std::{num::NonZeroU32, path::PathBuf};
 
-use darknet_core::{Config, Error, Filter, FilterAction, SampleOf, live, parse_prefix};
+use darknet_core::{
+    Config, Error, Filter, FilterAction, SampleOf, live, parse_prefix, xsk::ZeroCopy,
+};
 
 use crate::options::Counting;
 
@@ -19,6 +21,21 @@ pub(crate) struct Configuring {
     /// auto].
     #[arg(long, value_name = "HOW")]
     packets: Option<How>,
+
+    /// Whether the driver writes frames into our memory itself; the other settings of frames are
+    /// keys of the file [default: prefer].
+    #[arg(long, value_name = "HOW")]
+    zero_copy: Option<Direct>,
+
+    /// Take frames on huge pages, where enough are reserved.
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    huge_pages: Option<bool>,
 
     /// Count and drop every IP packet, addresses of this host included.
     #[arg(long, conflicts_with = "dark")]
@@ -75,6 +92,16 @@ enum How {
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
+enum Direct {
+    /// Where it can, else they are copied.
+    Prefer,
+    /// They are copied.
+    Never,
+    /// Where it can't, nothing starts.
+    Require,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
 enum Action {
     /// They are dropped.
     Drop,
@@ -106,6 +133,8 @@ impl Configuring {
             config: file,
             interface,
             packets,
+            zero_copy,
+            huge_pages,
             any,
             filter,
             filter_action,
@@ -135,6 +164,16 @@ impl Configuring {
                 How::Headers => live::Packets::Headers,
                 How::None => live::Packets::None,
             };
+        }
+        if let Some(zero_copy) = zero_copy {
+            config.frames.zero_copy = match zero_copy {
+                Direct::Prefer => ZeroCopy::Prefer,
+                Direct::Never => ZeroCopy::Never,
+                Direct::Require => ZeroCopy::Require,
+            };
+        }
+        if let Some(huge_pages) = huge_pages {
+            config.frames.huge_pages = *huge_pages;
         }
         let sources = match filter.as_slice() {
             [] => config.filter.sources(),
@@ -221,6 +260,12 @@ mod tests {
             }),
             (&["--packets", "none"], &|config| {
                 config.packets = live::Packets::None;
+            }),
+            (&["--zero-copy", "require"], &|config| {
+                config.frames.zero_copy = ZeroCopy::Require;
+            }),
+            (&["--huge-pages"], &|config| {
+                config.frames.huge_pages = true;
             }),
             (&["--memory", "8"], &|config| config.memory = 8),
             (&["--kernel-memory", "128"], &|config| {
