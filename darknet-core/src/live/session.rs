@@ -234,7 +234,7 @@ impl<'a> Session<'a> {
     fn take_records(&mut self) {
         if let (Some(workers), Some(records)) = (&self.workers, self.kernel.take_records()) {
             let rings = records.into_rings().into_iter();
-            workers.add(rings.map(Inlet::Headers).collect());
+            workers.replace(rings.map(Inlet::Headers).collect());
         }
     }
 

@@ -15,8 +15,10 @@ const PATIENCE: Duration = Duration::from_millis(5);
 
 /// What a worker is told.
 pub(super) enum Order {
-    /// Packets come from these too, and from those before only what waits there.
-    Inlets(Vec<Inlet>),
+    /// Packets come from these too.
+    Add(Vec<Inlet>),
+    /// Packets come from these instead, and from those before only what waits there.
+    Replace(Vec<Inlet>),
     /// Asks for what was observed up to an epoch, which no program writes to any more.
     Finish { epoch: u32, reply: Sender<Observed> },
     /// Dies: for tests.
@@ -47,7 +49,8 @@ impl Worker {
     pub(super) fn work(mut self, inbox: &Receiver<Order>) {
         loop {
             match inbox.try_recv() {
-                Ok(Order::Inlets(inlets)) => {
+                Ok(Order::Add(inlets)) => self.inlets.extend(inlets),
+                Ok(Order::Replace(inlets)) => {
                     self.newest = self.inlets.len();
                     self.inlets.extend(inlets);
                 }

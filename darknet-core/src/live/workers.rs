@@ -60,8 +60,17 @@ impl Workers {
         })
     }
 
-    /// Deals out where packets come from now.
+    /// Deals out where packets come from too.
     pub(super) fn add(&self, inlets: Vec<Inlet>) {
+        self.deal(inlets, Order::Add);
+    }
+
+    /// Deals out where packets come from instead, since another program counts.
+    pub(super) fn replace(&self, inlets: Vec<Inlet>) {
+        self.deal(inlets, Order::Replace);
+    }
+
+    fn deal(&self, inlets: Vec<Inlet>, order: fn(Vec<Inlet>) -> Order) {
         let mut hands: Vec<Vec<Inlet>> = self.orders.iter().map(|_| Vec::new()).collect();
         let count = hands.len();
         for (number, inlet) in inlets.into_iter().enumerate() {
@@ -69,7 +78,7 @@ impl Workers {
         }
         for (worker, hand) in self.orders.iter().zip(hands) {
             // A worker that has died is missed when it is asked.
-            let _ = worker.send(Order::Inlets(hand));
+            let _ = worker.send(order(hand));
         }
     }
 
