@@ -58,6 +58,29 @@ impl Metadata {
         }
     }
 
+    /// As it lies before a frame, in the byte order of this machine.
+    pub fn to_bytes(&self) -> [u8; Self::LENGTH] {
+        let Self {
+            mark,
+            epoch,
+            time,
+            network,
+            transport,
+            version,
+            class,
+            tools,
+            protocol,
+        } = *self;
+        let mut bytes = [0; Self::LENGTH];
+        bytes[0..4].copy_from_slice(&mark.to_ne_bytes());
+        bytes[4..8].copy_from_slice(&epoch.to_ne_bytes());
+        bytes[8..16].copy_from_slice(&time.to_ne_bytes());
+        bytes[16..18].copy_from_slice(&network.to_ne_bytes());
+        bytes[18..20].copy_from_slice(&transport.to_ne_bytes());
+        bytes[20..].copy_from_slice(&[version, class, tools, protocol]);
+        bytes
+    }
+
     /// The metadata at the end of the bytes before a frame, in the byte order of this machine;
     /// `None` if there is none of this layout.
     #[inline]
@@ -176,6 +199,7 @@ mod tests {
         let found = Metadata::before(&metadata()).expect("metadata");
         assert_eq!((found.epoch, found.time), (7, 9));
         assert_eq!((found.network, found.transport), (14, 34));
+        assert_eq!(found.to_bytes(), metadata()[8..]);
         let mut frame = [0u8; 42];
         frame[14 + 12..][..8].copy_from_slice(&[198, 51, 100, 7, 203, 0, 113, 9]);
         frame[14 + 3] = 28;

@@ -73,6 +73,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     } else {
         left_out.push("kernel programs against their source: cargo xtask verify-ebpf --install");
     }
+    let mut valgrind = Command::new("valgrind");
+    valgrind.arg("--version");
+    if cfg!(target_os = "linux") && (arguments.everything || works(valgrind)) {
+        let mut stages = Command::new(env::current_exe().map_err(|error| error.to_string())?);
+        stages.args(["bench", "stages", "--instructions"]);
+        steps.push(("instructions of the packet plane", stages));
+    } else {
+        left_out.push("instructions of the packet plane: needs valgrind");
+    }
     if env::var_os("DARKNET_PRIVILEGED").is_none() {
         left_out.push("privileged tests: as root, with DARKNET_PRIVILEGED=1");
     }

@@ -1,16 +1,21 @@
-use std::time::Duration;
+use std::{hint::black_box, time::Duration};
 
 use darknet_ebpf::{Link, Metadata, Outer, Packet, outer};
 
 use super::epochs::{BATCH, Epochs, Losses};
-use crate::{aggregate::Observation, kernel::Ring, xsk::Queue};
+use crate::{
+    aggregate::Observation,
+    kernel::Ring,
+    time::Nanoseconds,
+    xsk::{Batch, Frame, Queue},
+};
 
 /// Where a worker takes packets from.
 pub(super) enum Inlet {
     /// Header records of one processor.
     Headers(Ring),
     /// Frames of one queue.
-    Frames(Frames),
+    Frames(Box<Frames>),
 }
 
 /// A queue, and what it had lost when it was asked last.
@@ -21,10 +26,10 @@ pub(super) struct Frames {
 
 impl From<Queue> for Inlet {
     fn from(queue: Queue) -> Self {
-        Self::Frames(Frames {
+        Self::Frames(Box::new(Frames {
             queue,
             lost: Losses::default(),
-        })
+        }))
     }
 }
 
@@ -34,7 +39,7 @@ impl Inlet {
     pub(super) fn take(&mut self, epochs: &mut Epochs, open: u32) -> bool {
         match self {
             Self::Headers(ring) => headers(ring, epochs) > 0,
-            Self::Frames(Frames { queue, .. }) => frames(queue, BATCH as u32, epochs, open) > 0,
+            Self::Frames(from) => frames(&mut from.queue, BATCH as u32, epochs, open) > 0,
         }
     }
 
@@ -47,10 +52,11 @@ impl Inlet {
                     rest = rest.saturating_sub(headers(ring, epochs).max(1));
                 }
             }
-            Self::Frames(Frames { queue, .. }) => {
-                let mut rest = queue.pending();
+            Self::Frames(from) => {
+                let mut rest = from.queue.pending();
                 while rest > 0 {
-                    rest -= frames(queue, rest.min(BATCH as u32), epochs, open).clamp(1, rest);
+                    rest -= frames(&mut from.queue, rest.min(BATCH as u32), epochs, open)
+                        .clamp(1, rest);
                 }
             }
         }
@@ -61,7 +67,7 @@ impl Inlet {
         match self {
             Self::Headers(_) => false,
             // An interface that has disappeared is noticed elsewhere.
-            Self::Frames(Frames { queue, .. }) => queue.wait(time).is_ok(),
+            Self::Frames(from) => from.queue.wait(time).is_ok(),
         }
     }
 
@@ -70,7 +76,8 @@ impl Inlet {
         match self {
             Self::Headers(_) => Losses::default(),
             // An interface that has disappeared is noticed elsewhere.
-            Self::Frames(Frames { queue, lost }) => {
+            Self::Frames(from) => {
+                let Frames { queue, lost } = &mut **from;
                 let all = queue.statistics().map_or(*lost, |said| Losses::of(&said));
                 let new = all.since(lost);
                 *lost = all;
@@ -94,36 +101,79 @@ fn headers(ring: &mut Ring, epochs: &mut Epochs) -> usize {
 /// Says how many chunks were taken.
 fn frames(queue: &mut Queue, most: u32, epochs: &mut Epochs, open: u32) -> u32 {
     let batch = queue.receive(most);
-    for frame in &batch {
-        let data = frame.data();
-        let found = Metadata::before(frame.metadata());
-        let known = found.and_then(|found| Some((found.packet(data)?, found)));
-        let (packet, end, epoch, time) = match known {
-            Some((packet, found)) => {
-                let end = usize::from(found.network) + packet.bytes as usize;
-                (packet, end, found.epoch, found.time.cast_signed())
-            }
-            None => {
-                let (packet, end) = walk(data);
-                epochs.at(open).unmarked += 1;
-                (packet, end, open, 0)
-            }
-        };
-        if end > data.len() {
-            epochs.at(epoch).cut += 1;
-        }
-        let observation = Observation::new(packet, time, epochs.seed());
-        epochs.push(epoch, observation);
-    }
+    observe(&batch, epochs, open);
     batch.frames()
 }
 
-/// What the program found in a frame that it left no metadata with, and where the packet ends by
-/// its own length. It counted the frame: what cannot be read was malformed.
-fn walk(data: &[u8]) -> (Packet, usize) {
-    let Outer::Ip(ip) = outer(data, Link::Ethernet) else {
-        return (Packet::MALFORMED, 0);
+/// Frames whose memory is read before the first of them is looked at: another processor wrote it,
+/// and the misses overlap.
+const LOOK_AHEAD: usize = 16;
+
+/// Observes the packets of a batch.
+pub(super) fn observe(batch: &Batch<'_>, epochs: &mut Epochs, open: u32) {
+    let mut frames = batch.iter();
+    loop {
+        let mut ahead = [None; LOOK_AHEAD];
+        let mut read = 0;
+        for (place, frame) in ahead.iter_mut().zip(&mut frames) {
+            let first = [frame.metadata(), frame.data()].map(|bytes| bytes.first().copied());
+            read ^= first[0].unwrap_or(0) ^ first[1].unwrap_or(0);
+            *place = Some(frame);
+        }
+        black_box(read);
+        let Some(last) = ahead.iter().rposition(Option::is_some) else {
+            return;
+        };
+        for frame in ahead[..=last].iter().flatten() {
+            let Found { packet, end, mark } = found(frame);
+            let (epoch, time) = mark.unwrap_or_else(|| {
+                epochs.at(open).unmarked += 1;
+                (open, 0)
+            });
+            if end > frame.data().len() {
+                epochs.at(epoch).cut += 1;
+            }
+            let observation = Observation::new(packet, time, epochs.seed());
+            epochs.push(epoch, observation);
+        }
+    }
+}
+
+/// What a frame is.
+pub(super) struct Found {
+    packet: Packet,
+    /// Where the packet ends by its own length.
+    end: usize,
+    /// The epoch that it was counted in and its time, where the program could leave them with it.
+    mark: Option<(u32, Nanoseconds)>,
+}
+
+/// Says what a frame is: as the program found, or where it left no metadata by a walk.
+#[inline(always)]
+pub(super) fn found(frame: &Frame<'_>) -> Found {
+    let data = frame.data();
+    let metadata = Metadata::before(frame.metadata());
+    match metadata.and_then(|metadata| Some((metadata.packet(data)?, metadata))) {
+        Some((packet, metadata)) => Found {
+            packet,
+            end: usize::from(metadata.network) + packet.bytes as usize,
+            mark: Some((metadata.epoch, metadata.time.cast_signed())),
+        },
+        None => walk(data),
+    }
+}
+
+/// What the program found in a frame that it left no metadata with. It counted the frame: what
+/// cannot be read was malformed.
+#[cold]
+fn walk(data: &[u8]) -> Found {
+    let (packet, network) = match outer(data, Link::Ethernet) {
+        Outer::Ip(ip) => (ip.packet(data).unwrap_or(Packet::MALFORMED), ip.network),
+        Outer::NotIp | Outer::Unreadable => (Packet::MALFORMED, 0),
     };
-    let packet = ip.packet(data).unwrap_or(Packet::MALFORMED);
-    (packet, ip.network + packet.bytes as usize)
+    Found {
+        packet,
+        end: network + packet.bytes as usize,
+        mark: None,
+    }
 }

@@ -13,6 +13,9 @@ mod inlet;
 /// A socket on each queue.
 mod queues;
 mod session;
+#[cfg(feature = "stages")]
+#[doc(hidden)]
+pub mod stages;
 /// One thread that observes.
 mod worker;
 /// All of them.

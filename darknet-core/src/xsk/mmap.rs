@@ -94,7 +94,7 @@ impl RingMemory {
     }
 
     /// Memory for a ring between two halves of a test.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "stages"))]
     pub(super) fn anonymous(length: usize) -> io::Result<Self> {
         Mapping::anonymous(length, 0).map(Self)
     }
@@ -190,7 +190,7 @@ impl Chunks {
     /// # Safety
     ///
     /// The chunk is the kernel's: nobody reads it.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "stages"))]
     pub(super) unsafe fn write(&self, start: usize, bytes: &[u8]) {
         assert!(start + bytes.len() <= self.0.length);
         // SAFETY: `start` is in the mapping.

@@ -37,9 +37,13 @@ mod sys;
 /// The memory of packets, in chunks.
 mod umem;
 
-#[cfg(test)]
+#[cfg(any(test, feature = "stages"))]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "benches need a part of what tests do")
+)]
 #[expect(unsafe_code, reason = "plays the kernel, which writes into chunks")]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 

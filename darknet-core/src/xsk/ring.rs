@@ -282,7 +282,7 @@ impl Fill {
         self.producer.wrapping_sub(consumer.load(Ordering::Relaxed))
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "stages"))]
     pub(super) const fn ring(&self) -> &Ring {
         &self.ring
     }

@@ -122,3 +122,40 @@ pub(super) fn write(exchange: &Exchange, address: u64, bytes: &[u8]) {
     // SAFETY: the chunk was taken out of the FILL ring and not put into the RX ring yet.
     unsafe { exchange.umem.chunks().write(address as usize, bytes) };
 }
+
+/// A queue without a socket, whose kernel is played.
+#[cfg(feature = "stages")]
+pub(crate) struct Played(Exchange);
+
+/// An empty one, whose FILL ring is full.
+#[cfg(feature = "stages")]
+pub(crate) fn played(ring: u32, frames: u32, chunk: u32, fragments: Fragments) -> Played {
+    Played(exchange(ring, frames, chunk, fragments, [0; 2]))
+}
+
+#[cfg(feature = "stages")]
+impl Played {
+    /// Takes a chunk, writes a packet so far behind its beginning, metadata before it, and hands it
+    /// over. `false` if there is no room.
+    pub(crate) fn deliver(&mut self, offset: u64, metadata: &[u8], data: &[u8]) -> bool {
+        if room(self.0.receive.ring()) == 0 {
+            return false;
+        }
+        let Some(chunk) = take(self.0.fill.ring()) else {
+            return false;
+        };
+        write(&self.0, chunk + offset - metadata.len() as u64, metadata);
+        write(&self.0, chunk + offset, data);
+        let descriptor = Descriptor {
+            address: chunk + offset,
+            length: data.len() as u32,
+            continued: false,
+        };
+        put(self.0.receive.ring(), descriptor)
+    }
+
+    pub(crate) fn receive(&mut self, most: u32) -> super::Batch<'_> {
+        self.0.refill();
+        self.0.receive(most)
+    }
+}

@@ -51,7 +51,7 @@ impl Umem {
             Some(chunks) => chunks,
             None => Chunks::new(bytes)?,
         };
-        if refusal.is_some() {
+        if !is_huge {
             chunks.advise_huge();
         }
         let mut spare = Vec::new();

@@ -5,6 +5,8 @@ mod lab;
 #[cfg(target_os = "linux")]
 mod packets;
 mod replay;
+#[cfg(target_os = "linux")]
+pub(crate) mod stages;
 
 use std::process::ExitCode;
 
@@ -16,6 +18,8 @@ pub(crate) enum Arguments {
     Lab(lab::Arguments),
     #[cfg(target_os = "linux")]
     Packets(packets::Arguments),
+    #[cfg(target_os = "linux")]
+    Stages(stages::Arguments),
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
@@ -25,6 +29,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         Arguments::Lab(arguments) => lab::run(arguments),
         #[cfg(target_os = "linux")]
         Arguments::Packets(arguments) => packets::run(arguments),
+        #[cfg(target_os = "linux")]
+        Arguments::Stages(arguments) => stages::run(arguments),
     }
 }
 
