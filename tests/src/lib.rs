@@ -7,6 +7,9 @@ pub mod craft;
 pub mod documents;
 /// Capture files, made byte by byte.
 pub mod file;
+/// Telescopes whose packets come as frames.
+#[cfg(target_os = "linux")]
+pub mod frames;
 /// A host of its own for telescopes that are pinned and reloaded.
 #[cfg(target_os = "linux")]
 pub mod host;

@@ -32,6 +32,9 @@ pub(super) struct Program {
     pub(super) counters: Counters,
     pub(super) records: Option<Records>,
     sockets: XskMap<MapData>,
+    /// The maps of records, whoever else has them: a program that is loaded later, as the one
+    /// before it could not be attached, names them by these descriptors.
+    _named: [MapData; 2],
     pub(super) log: Log,
     /// Bytes that the kernel has set aside for its tables.
     pub(super) memory: u64,
@@ -44,6 +47,7 @@ impl fmt::Debug for Program {
             counters: _,
             records,
             sockets: _,
+            _named: _,
             log: _,
             memory,
         } = self;
@@ -104,13 +108,16 @@ impl Program {
         };
         let counters = Counters::new(&mut take)?;
         counters.begin(epoch, &settings.dark);
-        let records = Records::map(take(RECORDS)?, take(CURSORS)?)?;
+        let named = [take(RECORDS)?, take(CURSORS)?];
+        let [records, cursors] = &named;
+        let records = Records::map(again(records)?, again(cursors)?)?;
         let sockets = loaded.take_map(SOCKETS);
         let sockets = sockets.and_then(|map| XskMap::try_from(map).ok());
         Ok(Self {
             records: records.filter(|_| settings.delivery == Delivery::Headers),
             sockets: sockets.ok_or_else(|| missing(SOCKETS))?,
             counters,
+            _named: named,
             log: Log::take(&mut loaded)?,
             memory,
             loaded,
@@ -162,6 +169,16 @@ fn data(map: &Map) -> Option<&MapData> {
         Map::Array(map) | Map::HashMap(map) | Map::LpmTrie(map) => Some(map),
         _ => None,
     }
+}
+
+/// The same map by a descriptor of its own.
+fn again(map: &MapData) -> Result<MapData, Error> {
+    let descriptor = map.fd().as_fd().try_clone_to_owned();
+    let descriptor = descriptor.map_err(|source| Error::System {
+        doing: "naming a table of the kernel program twice".into(),
+        source,
+    })?;
+    MapData::from_fd(descriptor).map_err(|error| refused(error.into()))
 }
 
 /// Bytes that the kernel has set aside for a map: it says so of the descriptor
