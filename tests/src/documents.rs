@@ -155,9 +155,18 @@ impl Life {
     ///
     /// If a document does not say.
     pub fn abandoned(&self) -> u64 {
+        self.lost_at("abandoned")
+    }
+
+    /// What was lost at a stage, over all documents.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such stage.
+    pub fn lost_at(&self, stage: &str) -> u64 {
         let documents = self.documents.iter();
         let lost = documents.map(|document| &document["ledger"]["lost"]);
-        lost.map(|lost| number(&lost["abandoned"])).sum()
+        lost.map(|lost| number(&lost[stage])).sum()
     }
 }
 

@@ -155,3 +155,13 @@ fn with_headers_what_was_lost_with_a_process_is_in_the_ledger() {
     assert!(soak.life.abandoned() > 0, "one was killed");
     assert!(soak.life.sum("delivered") > soak.life.lost());
 }
+
+#[test]
+fn with_frames_what_nobody_took_is_in_the_ledger() {
+    if !privileged("with_frames_what_nobody_took_is_in_the_ledger") {
+        return;
+    }
+    let soak = soaked("frames");
+    assert!(soak.life.lost_at("no_socket") > 0, "nobody was there twice");
+    assert!(soak.life.sum("delivered") > 0);
+}

@@ -1,6 +1,9 @@
-use std::thread;
+use std::{
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
-use crossbeam::channel::{Sender, bounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use nix::{
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
     unistd::Pid,
@@ -15,9 +18,36 @@ use crate::{Error, aggregate::Seed};
 
 /// The handle of the threads that take what the kernel delivers. They end when it is dropped.
 pub(super) struct Workers {
-    orders: Vec<Sender<Order>>,
+    workers: Vec<Handle>,
     seed: Seed,
     memory: usize,
+}
+
+/// The handle of one of them.
+struct Handle {
+    orders: Sender<Order>,
+    thread: JoinHandle<()>,
+}
+
+/// Between two looks at whether a worker lives that has not answered.
+const LOOK: Duration = Duration::from_millis(20);
+
+impl Handle {
+    /// Waits for an answer; `None` if the worker has died. An order that it was given while it died
+    /// stays in the channel, so nobody else says so.
+    fn wait(&self, answer: &Receiver<Observed>) -> Option<Observed> {
+        loop {
+            match answer.recv_timeout(LOOK) {
+                Ok(observed) => return Some(observed),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                // It may have answered just before.
+                Err(RecvTimeoutError::Timeout) if self.thread.is_finished() => {
+                    return answer.try_recv().ok();
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
 }
 
 /// What all workers have observed.
@@ -50,11 +80,12 @@ impl Workers {
                 }
                 worker.work(&inbox);
             });
-            started.map(|_| orders).map_err(Error::Thread)
+            let handle = started.map(|thread| Handle { orders, thread });
+            handle.map_err(Error::Thread)
         };
-        let orders = (0..count).map(start).collect::<Result<_, _>>()?;
+        let workers = (0..count).map(start).collect::<Result<_, _>>()?;
         Ok(Self {
-            orders,
+            workers,
             seed,
             memory,
         })
@@ -71,41 +102,42 @@ impl Workers {
     }
 
     fn deal(&self, inlets: Vec<Inlet>, order: fn(Vec<Inlet>) -> Order) {
-        let mut hands: Vec<Vec<Inlet>> = self.orders.iter().map(|_| Vec::new()).collect();
+        let mut hands: Vec<Vec<Inlet>> = self.workers.iter().map(|_| Vec::new()).collect();
         let count = hands.len();
         for (number, inlet) in inlets.into_iter().enumerate() {
             hands[number % count].push(inlet);
         }
-        for (worker, hand) in self.orders.iter().zip(hands) {
+        for (worker, hand) in self.workers.iter().zip(hands) {
             // A worker that has died is missed when it is asked.
-            let _ = worker.send(order(hand));
+            let _ = worker.orders.send(order(hand));
         }
     }
 
     /// Has a worker die: for tests.
     pub(super) fn end(&self, number: usize) {
-        if let Some(worker) = self.orders.get(number) {
-            let _ = worker.send(Order::Panic);
+        if let Some(worker) = self.workers.get(number) {
+            let _ = worker.orders.send(Order::Panic);
         }
     }
 
     /// What was observed up to `epoch`, once every packet of it has been taken. All programs that
     /// saw the epoch as the current one must have ended.
     pub(super) fn finish(&self, epoch: u32) -> Told {
-        let ask = |worker: &Sender<Order>| {
+        let ask = |worker: &Handle| {
             let (reply, answer) = bounded(1);
             let order = Order::Finish { epoch, reply };
-            worker.send(order).ok().map(|()| answer)
+            worker.orders.send(order).ok().map(|()| answer)
         };
-        let asked: Vec<_> = self.orders.iter().map(ask).collect();
-        let answers = asked.into_iter().map(|answer| answer?.recv().ok());
+        let asked: Vec<_> = self.workers.iter().map(ask).collect();
+        let answers = self.workers.iter().zip(asked);
+        let answers = answers.map(|(worker, answer)| worker.wait(&answer?));
         let mut all: Option<Observed> = None;
         let mut is_partial = false;
         for answer in answers {
             match (&mut all, answer) {
                 (_, None) => is_partial = true,
                 // The only one needs no merging.
-                (None, Some(observed)) if self.orders.len() == 1 => all = Some(observed),
+                (None, Some(observed)) if self.workers.len() == 1 => all = Some(observed),
                 (None, Some(observed)) => {
                     let empty = Observed::new(&self.seed, self.memory);
                     all.insert(empty).merge(observed);
