@@ -31,7 +31,7 @@ enum Command {
     Vm(vm::Arguments),
     #[cfg(target_os = "linux")]
     #[command(hide = true)]
-    VmGuest,
+    VmGuest(vm::guest::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         #[cfg(target_os = "linux")]
         Command::Vm(arguments) => vm::run(&arguments),
         #[cfg(target_os = "linux")]
-        Command::VmGuest => vm::guest::run(),
+        Command::VmGuest(arguments) => vm::guest::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error}");

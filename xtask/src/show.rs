@@ -1,7 +1,8 @@
 //! The lab that `cargo xtask run` shows: a telescope, and a scenario sent to it.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
     process::{Child, ExitCode, ExitStatus, Stdio},
     thread,
@@ -79,12 +80,15 @@ pub(crate) fn run(
 pub(crate) enum Output {
     Shown,
     Hidden,
+    /// Not its tables; and what it says is kept.
+    Kept,
 }
 
 /// A telescope that watches a world. It ends when this is dropped.
 pub(crate) struct Watching {
     telescope: Child,
     document: PathBuf,
+    said: PathBuf,
 }
 
 impl Watching {
@@ -98,6 +102,7 @@ impl Watching {
     ) -> Result<Self, String> {
         let name = format!("darknet-lab-{}.json", std::process::id());
         let document = std::env::temp_dir().join(name);
+        let said = document.with_extension("said");
         let mut command = world.telescope().command(darknet);
         command
             .args(["run", "--interface", world.interface()])
@@ -106,14 +111,23 @@ impl Watching {
         for prefix in dark {
             command.args(["--dark", prefix]);
         }
-        if output == Output::Hidden {
-            command.stdout(Stdio::null()).stderr(Stdio::null());
+        match output {
+            Output::Shown => {}
+            Output::Hidden => {
+                command.stdout(Stdio::null()).stderr(Stdio::null());
+            }
+            Output::Kept => {
+                let file = File::create(&said);
+                let file = file.map_err(|error| format!("{}: {error}", said.display()))?;
+                command.stdout(Stdio::null()).stderr(file);
+            }
         }
         let telescope = command.spawn();
         let telescope = telescope.map_err(|error| format!("{}: {error}", darknet.display()))?;
         let mut watching = Self {
             telescope,
             document,
+            said,
         };
         watching.wait_until_attached(world)?;
         Ok(watching)
@@ -132,7 +146,10 @@ impl Watching {
                 return Ok(());
             }
             if matches!(self.telescope.try_wait(), Ok(Some(_))) {
-                return Err("the telescope did not start".into());
+                return Err(format!(
+                    "the telescope did not start: {}",
+                    self.said().trim()
+                ));
             }
             thread::sleep(Duration::from_millis(20));
         }
@@ -150,13 +167,24 @@ impl Watching {
         serde_json::from_str(&text).map_err(|error| error.to_string())
     }
 
+    /// What it has said so far on standard error, if that is [`Output::Kept`].
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(&self.said).unwrap_or_default()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        match Pid::from_raw(self.telescope.id().cast_signed()) {
+            Some(process) => Ok(kill_process(process, signal)?),
+            None => Ok(()),
+        }
+    }
+
     fn end(&mut self) -> io::Result<ExitStatus> {
         if let Ok(Some(status)) = self.telescope.try_wait() {
             return Ok(status);
         }
-        if let Some(process) = Pid::from_raw(self.telescope.id().cast_signed()) {
-            kill_process(process, Signal::TERM)?;
-        }
+        self.signal(Signal::TERM)?;
         self.telescope.wait()
     }
 }
@@ -166,11 +194,16 @@ impl Drop for Watching {
         // It has ended, or there is nothing more to do about it.
         let _ = self.end();
         let _ = fs::remove_file(&self.document);
+        let _ = fs::remove_file(&self.said);
     }
 }
 
 /// Says whether what was counted is what was sent, table by table as far as that is known.
-fn compare(sent: u64, written: Option<&Written>, document: &Value) -> Result<(), String> {
+pub(crate) fn compare(
+    sent: u64,
+    written: Option<&Written>,
+    document: &Value,
+) -> Result<(), String> {
     let number = |value: &Value| value.as_u64().unwrap_or(u64::MAX);
     let ledger = &document["ledger"];
     let received = number(&ledger["received"]);

@@ -8,10 +8,11 @@ use super::{
     error::Error,
     frames::Frames,
     limits::{Limits, Pace},
+    link::Passage,
     memory::Memory,
     sender::{Options, Piece, Sender},
     slots::Size,
-    world::{Passage, World},
+    world::World,
 };
 use crate::scenario::Tally;
 

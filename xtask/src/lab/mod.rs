@@ -39,6 +39,8 @@ mod frames;
 mod generator;
 /// When to send and when to stop.
 mod limits;
+/// The two ends, and what went through.
+mod link;
 /// A BPF array that userspace writes in place: the only unsafe code of the lab.
 #[expect(unsafe_code, reason = "maps memory")]
 mod memory;

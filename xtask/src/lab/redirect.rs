@@ -1,4 +1,4 @@
-use std::os::fd::AsRawFd;
+use std::{fmt, os::fd::AsRawFd};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -6,7 +6,7 @@ use aya::{
     programs::XdpMode,
 };
 
-use super::{error::Error, object, sink::Mode, world::World};
+use super::{error::Error, namespace::Namespace, object, sink::Mode, world::World};
 
 /// What a [`Redirect`] does beside redirecting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,6 +49,16 @@ pub struct Redirect {
     sockets: XskMap<MapData>,
 }
 
+impl fmt::Debug for Redirect {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            _object: object,
+            sockets: _,
+        } = self;
+        out.debug_tuple("Redirect").field(object).finish()
+    }
+}
+
 impl Redirect {
     /// Attaches it.
     ///
@@ -56,6 +66,16 @@ impl Redirect {
     ///
     /// If the kernel refuses it, also because another program is there.
     pub fn attach(world: &World, mode: Mode, program: Program) -> Result<Self, Error> {
+        Self::attach_to(world.telescope(), world.interface(), mode, program)
+    }
+
+    /// Attaches it to an interface of a namespace.
+    pub(super) fn attach_to(
+        namespace: &Namespace,
+        interface: &str,
+        mode: Mode,
+        program: Program,
+    ) -> Result<Self, Error> {
         let mut object = object::load(&mut EbpfLoader::new(), "redirect", object::REDIRECT)?;
         let name = match program {
             Program::Bare => "redirect",
@@ -67,9 +87,7 @@ impl Redirect {
             Mode::Driver => XdpMode::Driver,
             Mode::Generic => XdpMode::Skb,
         };
-        let interface = world.interface();
-        world
-            .telescope()
+        namespace
             .enter(|| program.attach(interface, mode))?
             .map_err(Error::bpf(format!("attaching to {interface}")))?;
         let sockets = object.take_map("XSKS");

@@ -4,9 +4,12 @@ use std::{
 };
 
 use super::{
-    command::{ethtool, statistics},
+    command::{ethtool, ip, statistics},
     error::Error,
+    link::{Link, Passage},
     namespace::{Namespace, remove_leftovers},
+    redirect::{Program, Redirect},
+    sink::Mode,
 };
 
 /// The telescope's interface, in its namespace.
@@ -30,19 +33,12 @@ const MOST_QUEUES: u32 = 64;
 #[derive(Debug)]
 pub struct World {
     queues: u32,
+    /// Taken apart before the namespaces that it is in.
+    link: Link,
     telescope: Namespace,
     sender: Namespace,
     /// The sender's end, by index.
     wire: u32,
-}
-
-/// Frames that went through one queue of the link since it was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Passage {
-    /// Redirected frames that the driver took.
-    pub(super) taken: u64,
-    /// Frames that the telescope's end has worked off.
-    pub(super) arrived: u64,
 }
 
 impl World {
@@ -59,18 +55,49 @@ impl World {
                 most: MOST_QUEUES,
             });
         }
+        let mut world = Self::empty(queues)?;
+        world.link()?;
+        Ok(world)
+    }
+
+    /// Makes a world of two virtio-net cards of this host that see each other, each with one queue:
+    /// the telescope's, and the sender's. When it is dropped, they come back with the names that
+    /// they have in it.
+    ///
+    /// # Errors
+    ///
+    /// As [`World::new`].
+    pub fn of_cards([telescope, sender]: [&str; 2]) -> Result<Self, Error> {
+        let mut world = Self::empty(1)?;
+        for (side, card, name) in [
+            (&world.telescope, telescope, DARK),
+            (&world.sender, sender, WIRE),
+        ] {
+            ip(&["link", "set", card, "name", name, "netns", side.name()])?;
+            side.ip(&["link", "set", "lo", "up"])?;
+            // Tagged frames of a network that a card was not told of come to those that hear all.
+            let quiet = ["arp", "off", "multicast", "off", "promisc", "on", "up"];
+            side.ip(&[&["link", "set", name], &quiet[..]].concat())?;
+        }
+        world.find_wire()?;
+        let passing = Redirect::attach_to(&world.sender, WIRE, Mode::Driver, Program::Bare)?;
+        world.link = Link::cards(passing);
+        Ok(world)
+    }
+
+    /// Two namespaces.
+    fn empty(queues: u32) -> Result<Self, Error> {
         if !rustix::process::geteuid().is_root() {
             return Err(Error::Privilege);
         }
         remove_leftovers()?;
-        let mut world = Self {
+        Ok(Self {
             queues,
             telescope: Namespace::new("telescope")?,
             sender: Namespace::new("sender")?,
             wire: 0,
-        };
-        world.link()?;
-        Ok(world)
+            link: Link::Pair,
+        })
     }
 
     /// Makes the link and brings it up.
@@ -95,6 +122,10 @@ impl World {
             let quiet = ["arp", "off", "multicast", "off", "up"];
             side.ip(&[&["link", "set", interface], &quiet[..]].concat())?;
         }
+        self.find_wire()
+    }
+
+    fn find_wire(&mut self) -> Result<(), Error> {
         let action = format!("the index of {WIRE}");
         let index = self.sender.enter(|| interface_index(WIRE))?;
         self.wire = index.map_err(Error::system(action))?;
@@ -135,22 +166,12 @@ impl World {
         (cpu % self.queues as usize) as u32
     }
 
-    /// Reads the driver's counters of a queue at both ends. Taken, not refused, is what is read:
-    /// frames that a link which is down did not take are in no other counter.
+    /// What went through a queue so far.
     pub(super) fn passage(&self, queue: u32) -> Result<Passage, Error> {
-        let read = |side: &Namespace, interface, name: String| {
-            let statistics = side.enter(|| statistics(interface))??;
-            statistics.get(&name).copied().ok_or(Error::Command {
-                command: format!("ethtool -S {interface}"),
-                message: format!("no {name}; is this a veth of Linux 5.9 or later?"),
-            })
-        };
         // The receiving end first, so that what is on its way is never negative.
-        let arrived = format!("rx_queue_{queue}_xdp_packets");
-        let arrived = read(&self.telescope, DARK, arrived)?;
-        let taken = format!("tx_queue_{queue}_xdp_xmit");
-        let taken = read(&self.sender, WIRE, taken)?;
-        Ok(Passage { taken, arrived })
+        let arrived = self.telescope.enter(|| statistics(DARK))??;
+        let taken = self.sender.enter(|| statistics(WIRE))??;
+        self.link.passage(&arrived, &taken, queue)
     }
 
     /// Waits until all that was taken since `before` has arrived, for a second at most.
@@ -171,6 +192,7 @@ impl Drop for World {
     fn drop(&mut self) {
         // Deleting a namespace that something still uses leaves its interfaces alive.
         if self.wire != 0
+            && matches!(self.link, Link::Pair)
             && let Err(error) = self.sender.ip(&["link", "delete", WIRE])
         {
             eprintln!("warning: {error}");

@@ -17,15 +17,19 @@ const TOOLS: [(&str, &str); 2] = [("ip", "iproute2"), ("ethtool", "ethtool")];
 /// # Errors
 ///
 /// A program or a library that is not there.
-pub(super) fn make(darknet: &Path, tests: &Path, veth: &Path) -> Result<Vec<u8>, String> {
+pub(super) fn make(
+    darknet: &Path,
+    tests: Option<&Path>,
+    modules: &[PathBuf],
+) -> Result<Vec<u8>, String> {
     let mut archive = Archive::default();
     // The program that runs, even if another one has been built in its place.
     let this = PathBuf::from(format!("/proc/{}/exe", process::id()));
     let mut programs = vec![
         (guest::XTASK.to_owned(), this),
         (guest::DARKNET.to_owned(), darknet.to_owned()),
-        (guest::TESTS.to_owned(), tests.to_owned()),
     ];
+    programs.extend(tests.map(|tests| (guest::TESTS.to_owned(), tests.to_owned())));
     for (tool, package) in TOOLS {
         let path = find(tool)
             .ok_or_else(|| format!("no {tool} here; install it: apt-get install {package}"))?;
@@ -37,7 +41,12 @@ pub(super) fn make(darknet: &Path, tests: &Path, veth: &Path) -> Result<Vec<u8>,
             archive.add(&library, &read(Path::new(&library))?);
         }
     }
-    archive.add(guest::VETH, &read(veth)?);
+    for (number, module) in modules.iter().enumerate() {
+        let name = module.file_name().unwrap_or_default().to_string_lossy();
+        // In the order in which they are loaded.
+        let path = format!("{}/{number:02}-{name}", guest::MODULES);
+        archive.add(&path, &read(module)?);
+    }
     // Where the programs look for them.
     for file in [SCENARIO, BUNDLED] {
         let path = root().join(file);

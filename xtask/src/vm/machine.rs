@@ -50,10 +50,14 @@ pub(super) fn install() -> Result<(), String> {
     version()
 }
 
-/// A virtual machine without disk and network.
+/// A virtual machine without disk.
 pub(super) struct Machine<'a> {
     pub(super) kernel: &'a Path,
     pub(super) archive: &'a Path,
+    /// Whether it has two network cards, which see each other and nothing else.
+    pub(super) cards: bool,
+    /// Of the guest's program.
+    pub(super) arguments: &'a [&'a str],
 }
 
 /// QEMU, ended when it is dropped.
@@ -69,16 +73,22 @@ impl Drop for Running {
 
 impl Machine<'_> {
     fn command(&self) -> Command {
-        let Self { kernel, archive } = self;
+        let Self {
+            kernel,
+            archive,
+            cards,
+            arguments,
+        } = self;
         // No router or neighbour is to be asked for between packets that are counted: without
         // addresses of their own, IPv6 interfaces are quiet. What the kernel does not know and has
         // an equals sign is its first process's environment, and what follows two dashes is its
         // arguments.
         let append = format!(
             "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable \
-             ipv6.disable_ipv6=1 PATH=/bin rdinit={} -- {}",
+             ipv6.disable_ipv6=1 PATH=/bin rdinit={} -- {} {}",
             guest::XTASK,
-            guest::COMMAND
+            guest::COMMAND,
+            arguments.join(" ")
         );
         let mut command = Command::new(QEMU);
         command
@@ -89,7 +99,20 @@ impl Machine<'_> {
             .arg(kernel)
             .arg("-initrd")
             .arg(archive)
-            .args(["-append", &append]);
+            .args(["-append", append.trim_end()]);
+        if *cards {
+            for (number, address) in guest::CARDS.iter().enumerate() {
+                // The device's memory is told by the DMA interface, as zero-copy wants it
+                // (`virtnet_xsk_pool_enable`, drivers/net/virtio_net.c).
+                let device = format!(
+                    "virtio-net-pci,disable-legacy=on,iommu_platform=on,romfile=,netdev=h{number},\
+                     mac={address}"
+                );
+                command
+                    .args(["-netdev", &format!("hubport,id=h{number},hubid=0")])
+                    .args(["-device", &device]);
+            }
+        }
         command
     }
 

@@ -4,25 +4,61 @@ use std::{
     process::Command,
 };
 
-use super::output;
+use super::{
+    apt::{Apt, SUITES},
+    output,
+};
 
 /// A kernel that can be booted.
 pub(super) struct Kernel {
     /// As `uname -r` says it.
     pub(super) release: String,
     pub(super) vmlinuz: PathBuf,
-    /// The module of virtual links, not compressed.
-    pub(super) veth: PathBuf,
+    /// Its modules that the guest loads, in this order, not compressed.
+    pub(super) modules: Vec<PathBuf>,
 }
-
-/// Where Debian is, for a machine that says no better.
-const MIRROR: &str = "http://deb.debian.org/debian";
-const SECURITY: &str = "http://deb.debian.org/debian-security";
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Packages of kernels for virtual machines: this, the release, and that.
 const BEFORE: &str = "linux-image-";
 const AFTER: &str = "-cloud-amd64";
+/// Instead of [`BEFORE`], of the packages that hold what newer ones of that name only depend on.
+const PARTS: [&str; 2] = ["linux-binary-", "linux-modules-"];
+
+/// The name of the release that is Debian's newest.
+pub(super) const NEWEST: &str = "newest";
+/// Before the first one whose driver of virtual network cards is known to receive without a copy.
+const LAST_WITHOUT: [u64; 2] = [6, 12];
+
+/// The module of virtual links.
+const LINKS: [&str; 1] = ["veth"];
+/// Those of virtual network cards, each after what it needs.
+const CARDS: [&str; 3] = ["failover", "net_failover", "virtio_net"];
+
+impl Kernel {
+    fn new(folder: &Path, name: &str) -> Self {
+        let module = |module: &&str| folder.join(format!("{module}.ko"));
+        Self {
+            release: name[BEFORE.len()..].to_owned(),
+            vmlinuz: folder.join("vmlinuz"),
+            modules: modules(name).iter().map(module).collect(),
+        }
+    }
+
+    /// Whether it is tried with network cards that receive without a copy.
+    pub(super) fn has_cards(&self) -> bool {
+        has_cards(&self.release)
+    }
+}
+
+fn has_cards(name: &str) -> bool {
+    numbers(name).get(..2) > Some(&LAST_WITHOUT[..])
+}
+
+/// The modules of a kernel that the guest loads, in this order.
+fn modules(name: &str) -> Vec<&'static str> {
+    let cards: &[&str] = if has_cards(name) { &CARDS } else { &[] };
+    LINKS.iter().chain(cards).copied().collect()
+}
 
 /// The newest kernel of `release` in `folder`, or else in Debian's packages.
 ///
@@ -38,23 +74,26 @@ pub(super) fn kernel(folder: &Path, release: &str) -> Result<Kernel, String> {
         Some(name) => name,
         None => download(folder, release)?,
     };
-    let unpacked = kernels.join(&name);
-    Ok(Kernel {
-        release: name[BEFORE.len()..].to_owned(),
-        vmlinuz: unpacked.join("vmlinuz"),
-        veth: unpacked.join("veth.ko"),
-    })
+    Ok(Kernel::new(&kernels.join(&name), &name))
 }
 
 /// Downloads the newest kernel of `release`, and says its package's name.
 fn download(folder: &Path, release: &str) -> Result<String, String> {
-    eprintln!("downloading the newest kernel {release} of Debian's");
+    eprintln!("downloading the kernel {release} of Debian's");
     let apt = Apt::new(folder)?;
     apt.run("apt-get", &["update"])?;
-    let names = apt.run("apt-cache", &["pkgnames", &format!("{BEFORE}{release}.")])?;
+    let names = apt.run("apt-cache", &["pkgnames", "linux-"])?;
     let names = String::from_utf8_lossy(&names);
-    let name = newest(names.lines().map(str::to_owned), release)
-        .ok_or_else(|| format!("no package {BEFORE}{release}.*{AFTER} in bookworm's suites"))?;
+    let name = newest(names.lines().map(str::to_owned), release).ok_or_else(|| {
+        format!(
+            "no package {BEFORE}{release}.*{AFTER} in {}",
+            SUITES.join(", ")
+        )
+    })?;
+    let parts = PARTS.map(|part| name.replacen(BEFORE, part, 1));
+    let parts = parts
+        .iter()
+        .filter(|part| names.lines().any(|name| name == *part));
 
     // Whatever an earlier try has left there.
     let work = folder.join("work");
@@ -68,108 +107,47 @@ fn download(folder: &Path, release: &str) -> Result<String, String> {
     output(
         apt.command("apt-get")
             .current_dir(&work)
-            .args(["download", &name]),
+            .args(["download", &name])
+            .args(parts),
     )?;
-    let package = find(&work, &|file| file.ends_with(".deb"))?;
-    let package = package.ok_or_else(|| format!("apt-get download {name} left no package"))?;
-    output(Command::new("dpkg").arg("-x").args([&package, &unpacked]))?;
+    for entry in fs::read_dir(&work).map_err(at(&work))? {
+        let package = entry.map_err(at(&work))?.path();
+        if package
+            .extension()
+            .is_some_and(|extension| extension == "deb")
+        {
+            output(Command::new("dpkg").arg("-x").args([&package, &unpacked]))?;
+        }
+    }
 
     let vmlinuz = find(&unpacked, &|file| file.starts_with("vmlinuz"))?;
-    let veth = find(&unpacked, &|file| matches!(file, "veth.ko" | "veth.ko.xz"))?;
-    let (Some(vmlinuz), Some(veth)) = (vmlinuz, veth) else {
-        return Err(format!("{name} lacks vmlinuz or veth.ko"));
-    };
-    let module = if veth.extension().is_some_and(|extension| extension == "xz") {
-        output(Command::new("xz").arg("-dc").arg(&veth))?
-    } else {
-        fs::read(&veth).map_err(at(&veth))?
-    };
-    fs::write(ready.join("veth.ko"), module).map_err(at(&ready))?;
+    let vmlinuz = vmlinuz.ok_or_else(|| format!("{name} has no vmlinuz"))?;
+    for module in modules(&name) {
+        let file = format!("{module}.ko");
+        let packed = find(&unpacked, &|found| {
+            found
+                .strip_suffix(".xz")
+                .or(found.strip_suffix(".zst"))
+                .unwrap_or(found)
+                == file
+        })?;
+        let packed = packed.ok_or_else(|| format!("{name} has no {file}"))?;
+        fs::write(ready.join(&file), unpack(&packed)?).map_err(at(&ready))?;
+    }
     fs::rename(&vmlinuz, ready.join("vmlinuz")).map_err(at(&vmlinuz))?;
     fs::rename(&ready, folder.join("kernels").join(&name)).map_err(at(&ready))?;
     fs::remove_dir_all(&work).map_err(at(&work))?;
     Ok(name)
 }
 
-/// APT with sources, state and cache of its own: the machine's are not touched.
-struct Apt {
-    configuration: PathBuf,
-}
-
-impl Apt {
-    fn new(folder: &Path) -> Result<Self, String> {
-        let folder = folder.join("apt");
-        for path in ["state/lists/partial", "cache/archives/partial"] {
-            let path = folder.join(path);
-            fs::create_dir_all(&path).map_err(at(&path))?;
-        }
-        if !Path::new(KEYRING).exists() {
-            return Err(format!(
-                "{KEYRING} is missing: apt-get install debian-archive-keyring"
-            ));
-        }
-        let sites = output(Command::new("apt-get").args([
-            "indextargets",
-            "--format",
-            "$(REPO_URI)",
-            "Created-By: Packages",
-        ]))?;
-        let sites = String::from_utf8_lossy(&sites);
-        let debian = mirror(&sites, "/debian").unwrap_or(MIRROR);
-        let security = mirror(&sites, "/debian-security").unwrap_or(SECURITY);
-        let sources: String = [
-            (debian, "bookworm"),
-            (security, "bookworm-security"),
-            (debian, "bookworm-backports"),
-        ]
-        .iter()
-        .map(|(site, suite)| format!("deb [arch=amd64 signed-by={KEYRING}] {site} {suite} main\n"))
-        .collect();
-        let list = folder.join("sources.list");
-        fs::write(&list, sources).map_err(at(&list))?;
-
-        // Proxies and the like are the machine's; its hooks are not wanted here.
-        let acquire = output(Command::new("apt-config").args(["dump", "Acquire"]))?;
-        let acquire = String::from_utf8_lossy(&acquire);
-        let acquire = acquire
-            .lines()
-            .filter(|line| !line.starts_with("Acquire::IndexTargets"));
-        let directory = folder.display();
-        let own = [
-            ("APT::Sandbox::User", "root".to_owned()),
-            ("APT::Architecture", "amd64".to_owned()),
-            ("Acquire::Languages", "none".to_owned()),
-            ("Dir::Etc::main", "-".to_owned()),
-            ("Dir::Etc::parts", "-".to_owned()),
-            ("Dir::Etc::preferences", "-".to_owned()),
-            ("Dir::Etc::preferencesparts", "-".to_owned()),
-            ("Dir::Etc::sourcelist", list.display().to_string()),
-            ("Dir::Etc::sourceparts", "-".to_owned()),
-            ("Dir::State", format!("{directory}/state")),
-            ("Dir::Cache", format!("{directory}/cache")),
-        ];
-        let own = own.map(|(name, value)| format!("{name} \"{value}\";"));
-        let lines: Vec<&str> = acquire.chain(own.iter().map(String::as_str)).collect();
-        let configuration = folder.join("apt.conf");
-        fs::write(&configuration, lines.join("\n") + "\n").map_err(at(&configuration))?;
-        Ok(Self { configuration })
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        command.env("APT_CONFIG", &self.configuration);
-        command
-    }
-
-    fn run(&self, program: &str, arguments: &[&str]) -> Result<Vec<u8>, String> {
-        output(self.command(program).args(arguments))
-    }
-}
-
-/// The first site whose path ends so.
-fn mirror<'a>(sites: &'a str, end: &str) -> Option<&'a str> {
-    let mut sites = sites.lines().map(|site| site.trim_end_matches('/'));
-    sites.find(|site| site.ends_with(end))
+/// The contents of a module's file, which may be compressed.
+fn unpack(module: &Path) -> Result<Vec<u8>, String> {
+    let program = match module.extension().and_then(|extension| extension.to_str()) {
+        Some("xz") => "xz",
+        Some("zst") => "zstd",
+        _ => return fs::read(module).map_err(at(module)),
+    };
+    output(Command::new(program).arg("-dc").arg(module))
 }
 
 /// The package of the newest kernel of a release.
@@ -178,8 +156,15 @@ fn newest(names: impl Iterator<Item = String>, release: &str) -> Option<String> 
         let version = name
             .strip_prefix(BEFORE)
             .and_then(|name| name.strip_suffix(AFTER));
-        let rest = version.and_then(|version| version.strip_prefix(release));
-        rest.is_some_and(|rest| rest.starts_with('.'))
+        version.is_some_and(|version| match release {
+            // Of a folder that has others too, it is not one of those.
+            NEWEST => {
+                version.starts_with(|first: char| first.is_ascii_digit()) && has_cards(version)
+            }
+            _ => version
+                .strip_prefix(release)
+                .is_some_and(|rest| rest.starts_with('.')),
+        })
     };
     names.filter(of_release).max_by_key(|name| numbers(name))
 }
@@ -207,7 +192,7 @@ fn find(folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Option<PathBuf>,
 }
 
 /// For `map_err`: the error with the file that it is about.
-fn at(path: &Path) -> impl FnOnce(io::Error) -> String {
+pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> String {
     move |error| format!("{}: {error}", path.display())
 }
 
@@ -226,26 +211,28 @@ mod tests {
             "linux-image-6.12-cloud-amd64",
             "linux-image-6.12.90+deb12.1-cloud-amd64",
             "linux-image-6.12.94+deb12-cloud-amd64",
+            "linux-image-6.19.14+deb13-cloud-amd64",
+            "linux-image-7.3.4+deb13-cloud-amd64",
+            "linux-image-cloud-amd64",
         ];
         for (release, expected) in [
             ("6.1", Some(names[1])),
             ("6.12", Some(names[7])),
             ("6.13", None),
+            ("7.3", Some(names[9])),
+            (NEWEST, Some(names[9])),
         ] {
             let names = names.iter().map(|&name| name.to_owned());
             let found = newest(names, release);
             assert_eq!(found.as_deref(), expected, "{release}");
         }
+        let old = names[..8].iter().map(|&name| name.to_owned());
+        assert_eq!(newest(old, NEWEST), None, "not an old one");
     }
-
     #[test]
-    fn mirrors_are_told_apart() {
-        let sites = "http://x/debian-security/\nhttps://y/mirror/debian/\nhttp://z/ubuntu\n";
-        assert_eq!(mirror(sites, "/debian"), Some("https://y/mirror/debian"));
-        assert_eq!(
-            mirror(sites, "/debian-security"),
-            Some("http://x/debian-security")
-        );
-        assert_eq!(mirror("http://z/ubuntu\n", "/debian"), None);
+    fn modules_come_after_what_they_need() {
+        assert_eq!(modules("linux-image-6.12.94+deb12-cloud-amd64"), ["veth"]);
+        let modules = modules("linux-image-7.3.4+deb13-cloud-amd64");
+        assert_eq!(modules, ["veth", "failover", "net_failover", "virtio_net"]);
     }
 }
