@@ -8,6 +8,8 @@ mod archive;
 mod console;
 /// Frames of every length.
 mod datagrams;
+/// What happens to a telescope while frames come.
+mod disturbed;
 /// The other side: the first process of the virtual machine.
 pub(crate) mod guest;
 /// The first file system: our programs, theirs, and the libraries of all.

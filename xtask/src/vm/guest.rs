@@ -19,6 +19,8 @@ use crate::show::{self, Failure};
 pub(super) const XTASK: &str = "/bin/xtask";
 pub(super) const DARKNET: &str = "/bin/darknet";
 pub(super) const TESTS: &str = "/bin/kernel-tests";
+/// Where a telescope's tables are pinned. Not below /sys, of which `ip netns exec` mounts another.
+pub(super) const PINS: &str = "/pins";
 /// The kernel's modules, by name in the order in which they are loaded.
 pub(super) const MODULES: &str = "/modules";
 /// The addresses of the network cards, if there are any: the telescope's first. They are those that
@@ -84,6 +86,7 @@ fn prepare() -> Result<(), String> {
         (c"sysfs", "/sys"),
         (c"devtmpfs", "/dev"),
         (c"tmpfs", "/run"),
+        (c"bpf", PINS),
     ] {
         fs::create_dir_all(path).map_err(|error| format!("{path}: {error}"))?;
         mount(kind, path, kind, MountFlags::empty(), None)

@@ -13,7 +13,7 @@ const QEMU: &str = "qemu-system-x86_64";
 const PACKAGE: &str = "qemu-system-x86";
 
 /// How long the virtual machine may take: three times what it takes on two idle cores.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Says whether QEMU is there.
 ///
