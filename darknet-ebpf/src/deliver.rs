@@ -1,5 +1,7 @@
 //! What becomes of a counted packet: a record, a frame, or nothing.
 
+use core::arch::asm;
+
 use aya_ebpf::{
     EbpfContext as _,
     bindings::xdp_action::{XDP_DROP, XDP_REDIRECT},
@@ -73,10 +75,11 @@ impl Counted<'_> {
         // SAFETY: a look-up that succeeded points to a value, which lives as long as its map. The
         // slot is this processor's until `head` has passed it: whoever reads has left it.
         unsafe { record.write(header) };
+        let next = in_order(head + 1);
         let head = Shared(&raw mut cursor.head);
-        // Pairs with the acquiring load of `head` in `darknet_core::kernel::Records`.
+        // Pairs with the acquiring load of `head` in `darknet_core::kernel::Ring`.
         if IN_ORDER.load() != 0 {
-            head.store(cursor.head + 1);
+            head.store(next);
         } else {
             head.add(1);
         }
@@ -98,6 +101,15 @@ impl Counted<'_> {
             Err(_) => (XDP_DROP, Cell::NoSocket),
         }
     }
+}
+
+/// The same number, for which the compiler has to have written all that was written before.
+#[inline(always)]
+fn in_order(number: u64) -> u64 {
+    let mut number = number;
+    // SAFETY: changes nothing; that it might read memory is what the compiler has to take it for.
+    unsafe { asm!("{0} = {0}", inout(reg) number, options(nostack)) };
+    number
 }
 
 /// Leaves `found` before the first byte of the frame.
