@@ -4,7 +4,10 @@
 #![cfg(target_os = "linux")]
 
 use std::{
-    fs, thread,
+    fs,
+    io::{BufRead, BufReader},
+    process::Stdio,
+    thread,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -452,4 +455,37 @@ fn frames_of_several_buffers_are_whole_or_named() {
         assert_eq!(cell(&document, "cut"), cut, "{fragments}");
         assert_eq!(cell(&document, "observed"), sent - truncated, "{fragments}");
     }
+}
+
+#[test]
+fn the_example_of_the_library_takes_frames() {
+    let Some(_guard) = alone("the_example_of_the_library_takes_frames") else {
+        return;
+    };
+    let build = ["build", "--package", "darknet-core", "--example", "frames"];
+    let example = xtask::cargo::executable(&build, "frames").expect("it compiles");
+    let world = World::new(2).expect("a world");
+    let mut command = world.telescope().command(example);
+    command.args([world.interface(), "203.0.113.0/24"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut next = || lines.next().expect("a line").expect("text");
+    for queue in 0..2 {
+        let line = next();
+        assert!(
+            line.starts_with(&format!("queue {queue} of dark0")),
+            "{line}"
+        );
+    }
+    assert_eq!(next(), "dark0 in driver mode");
+    let (sent, _) = send(&world, &syns(1200, &[(23, "203.0.113.0/24")]), Some(RATE));
+    assert_eq!(sent.sent, 1200);
+    let said: Vec<String> = lines.map(|line| line.expect("text")).collect();
+    assert!(child.wait().expect("it ends").success());
+    assert!(
+        said[0].starts_with("a SYN to port 23: b\"\\x02"),
+        "{said:?}"
+    );
+    assert_eq!(said.len(), 4, "{said:?}");
+    assert!(said[3].ends_with(" packets counted"), "{said:?}");
 }

@@ -349,6 +349,45 @@ impl Kernel {
     /// # Errors
     ///
     /// What the kernel said: no such queue, or no such socket.
+    ///
+    /// # Examples
+    ///
+    /// Frames with what the program found of them, of an interface with one queue; those of all
+    /// queues are in `darknet-core/examples/frames.rs`.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// use darknet_core::{
+    ///     Dark,
+    ///     kernel::{Delivery, Kernel, Settings},
+    ///     rules::Metadata,
+    ///     xsk::{Options, Queue},
+    /// };
+    ///
+    /// let mut kernel = Kernel::load(&Settings {
+    ///     dark: Dark::new(&["203.0.113.0/24".parse()?], &[])?,
+    ///     delivery: Delivery::Frames,
+    ///     ..Settings::default()
+    /// })?;
+    /// let mut queue = Queue::open("eth1", &Options::default())?;
+    /// kernel.deliver_to(0, &queue)?;
+    /// kernel.attach("eth1")?;
+    /// let mut kept = None;
+    /// while queue.wait(Duration::from_secs(1))? {
+    ///     for frame in &queue.receive(64) {
+    ///         let data: &[u8] = frame.data();
+    ///         let found = Metadata::before(frame.metadata());
+    ///         if let Some(packet) = found.and_then(|found| found.packet(data)) {
+    ///             println!("{} bytes to port {}", data.len(), packet.destination_port);
+    ///         }
+    ///         // A slice lives as long as its batch; this one is `bytes::Bytes`.
+    ///         kept = Some(frame.to_bytes());
+    ///     }
+    /// }
+    /// println!("the last: {kept:02x?}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn deliver_to(&mut self, queue: u32, socket: impl AsFd) -> Result<(), Error> {
         let socket = socket.as_fd();
         self.program.deliver_to(queue, socket)?;
