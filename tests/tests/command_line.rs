@@ -90,12 +90,14 @@ fn json_has_the_layout_of_the_schema() {
     assert_eq!(
         keys(&document["ledger"]),
         sorted(
-            "received passed filtered counted delivered observed sampled_out not_requested in_flight late untimed lost missed"
+            "received passed filtered counted delivered observed sampled_out not_requested in_flight late cut untimed lost missed"
         )
     );
     assert_eq!(
         keys(&document["ledger"]["lost"]),
-        sorted("ring_full fill_empty no_socket redirect_failed headers_full truncated abandoned")
+        sorted(
+            "ring_full fill_empty no_socket redirect_failed headers_full truncated abandoned bad_descriptor"
+        )
     );
     assert_eq!(document["ledger"]["missed"]["nic"], 0);
     for (table, columns) in [

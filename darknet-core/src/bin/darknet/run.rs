@@ -1,4 +1,5 @@
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -162,6 +163,12 @@ fn started(got: &Started<'_>, pins: Option<&Path>) {
     }
     for queue in got.queues {
         eprintln!("{queue}");
+    }
+    // Mostly the same for all queues.
+    let refusals = got.queues.iter().flat_map(|queue| &queue.refusals);
+    let refusals: BTreeSet<String> = refusals.map(ToString::to_string).collect();
+    for refusal in refusals {
+        eprintln!("refused: {refusal}");
     }
     if pins.is_none() {
         eprintln!("nothing is pinned: when this process ends or is killed, counting ends");
