@@ -65,8 +65,8 @@ impl Default for Options {
 /// Whether the driver writes packets into our memory, or the kernel copies them there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ZeroCopy {
-    /// Where the driver can, else copied. Many drivers can only while an XDP program is attached in
-    /// driver mode: attach it first.
+    /// Where the driver can, else copied. It may be bound before an XDP program is attached, as
+    /// libxdp does; frames come without a copy once there is one in driver mode.
     #[default]
     Prefer,
     /// Copied.
