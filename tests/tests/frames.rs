@@ -129,7 +129,7 @@ fn what_is_lost_when_too_many_come_is_named_to_the_packet_in_every_window() {
         ("ring = 512\nframes = 1024", "ring_full"),
         // All chunks wait to be read.
         ("ring = 512\nframes = 512", "fill_empty"),
-        ("", "ring_full"),
+        ("ring = 2048\nframes = 4096", "ring_full"),
     ] {
         let file = Configuration::new(&format!("any = true\n[frames]\n{rings}\n"));
         let run = watching(&world, &file, &WINDOWS);

@@ -12,13 +12,13 @@ use crate::{
 #[non_exhaustive]
 pub struct FrameConfig {
     /// Entries of the two rings of each queue: as many frames may wait to be read. A power of two,
-    /// from 2 to 65,536. Default: 2,048.
+    /// from 2 to 65,536. Default: 8,192.
     pub ring: u32,
-    /// Chunks of memory of each queue; at least `ring`. A driver that writes into them itself needs
-    /// as many more as its own ring has. Default: twice `ring`.
+    /// Chunks of memory of each queue; at least `ring`. A driver that writes into them itself
+    /// keeps as many as its own ring has. Default: as many as `ring`.
     pub frames: Option<u32>,
     /// Bytes of a chunk: 2,048 or 4,096, of which 256 stay free. A queue takes `frames` times as
-    /// many: 16 MiB by default. Default: 4,096.
+    /// many: 32 MiB by default. Default: 4,096.
     pub chunk: u32,
     /// Whether chunks are on huge pages of 2 MiB, where enough are reserved
     /// (`/proc/sys/vm/nr_hugepages`). Default: false.
@@ -73,7 +73,7 @@ impl FrameConfig {
             busy_poll,
         } = *self;
         Options {
-            frames: frames.unwrap_or(ring.saturating_mul(2)),
+            frames: frames.unwrap_or(ring),
             chunk,
             ring,
             huge_pages,

@@ -44,7 +44,7 @@ fn every_key_of_the_example_is_read() {
         pins: Some("/sys/fs/bpf/telescope".into()),
         filter: Filter::new(&nets(&["198.51.100.0/24"]), FilterAction::Drop).expect("a filter"),
         frames: FrameConfig {
-            frames: Some(4096),
+            frames: Some(8192),
             ..FrameConfig::default()
         },
         ..Config::default()
@@ -117,7 +117,7 @@ fn an_empty_file_is_the_default_of_the_library() {
     assert_eq!((window, memory), (library.window, library.memory));
     let sockets = parse("interface = 'eth1'\nframes.ring = 512").watch();
     let sockets = sockets.expect("an interface").sockets;
-    assert_eq!((sockets.ring, sockets.frames), (512, 1024));
+    assert_eq!((sockets.ring, sockets.frames), (512, 512));
     let frames = parse("").frames.options();
     let library = xsk::Options::default();
     assert_eq!((frames.ring, frames.frames), (library.ring, library.frames));
@@ -233,7 +233,7 @@ fn every_wrong_file_is_one_line_with_the_line_and_the_way_out() {
         (
             "[frames]\nring = 8192\nframes = 4096",
             3,
-            &["frames.frames is 4096", "as many as ring"],
+            &["frames.frames is 4096", "at least ring"],
         ),
         (
             "any = true\n[frames]\nframes = 'many'",

@@ -3,8 +3,8 @@ use crate::kernel::{OLDEST, absent_capabilities};
 
 /// `CAP_IPC_LOCK`, `include/uapi/linux/capability.h`.
 const IPC_LOCK: u32 = 14;
-/// What packets that are taken whole lie in, for each queue: 4,096 chunks of 4,096 bytes.
-const UMEM: u64 = 4_096 * 4_096;
+/// What packets that are taken whole lie in, for each queue: 8,192 chunks of 4,096 bytes.
+const UMEM: u64 = 8_192 * 4_096;
 
 /// What every telescope needs.
 pub(super) fn needs(system: &dyn System) -> [Finding; 2] {
@@ -122,7 +122,7 @@ fn huge_pages(system: &dyn System, needed: u64) -> Option<Finding> {
         true => Finding::well("huge pages", is),
         false => Finding::note("huge pages", is)
             .because(format!(
-                "packets taken whole (AF_XDP) lie in {} MiB, 16 for each queue: {wanted} pages; \
+                "packets taken whole (AF_XDP) lie in {} MiB, 32 for each queue: {wanted} pages; \
                  ordinary ones do too, and counting needs none",
                 needed >> 20
             ))

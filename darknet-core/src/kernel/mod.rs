@@ -59,7 +59,7 @@ pub use settings::{Delivery, Settings};
 
 use std::os::fd::{AsFd, OwnedFd};
 
-pub(crate) use sys::interface_index;
+pub(crate) use sys::{interface_index, set_nice};
 
 use self::{counters::Counters, pins::Pins, program::Program, sys::Link};
 use crate::{Error, Nanoseconds};

@@ -100,6 +100,21 @@ impl Drop for Words {
     }
 }
 
+/// Has this thread run before others of the same processor: sets its nice value.
+///
+/// # Errors
+///
+/// `EACCES` or `EPERM` without CAP_SYS_NICE.
+pub(crate) fn set_nice(value: libc::c_int) -> io::Result<()> {
+    // SAFETY: takes three numbers; 0 is the calling thread (setpriority(2), C library/kernel
+    // differences), and no memory is touched.
+    let failed = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, value) };
+    match failed {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// The index of an interface, as the network namespace of this thread knows it.
 pub(crate) fn interface_index(name: &str) -> Option<u32> {
     let name = CString::new(name).ok()?;

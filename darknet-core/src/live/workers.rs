@@ -14,7 +14,11 @@ use super::{
     inlet::Inlet,
     worker::{Order, Worker},
 };
-use crate::{Error, aggregate::Seed};
+use crate::{Error, aggregate::Seed, kernel::set_nice};
+
+/// What a worker has beside other threads of its processor: a ring of frames is full in
+/// milliseconds, and closing a window, or another program, may take as long.
+const NICE: i32 = -10;
 
 /// The handle of the threads that take what the kernel delivers. They end when it is dropped.
 pub(super) struct Workers {
@@ -77,6 +81,9 @@ impl Workers {
             let started = named.spawn(move || {
                 if let Some(processor) = processor {
                     pin(processor);
+                }
+                if let Err(error) = set_nice(NICE) {
+                    tracing::debug!("a worker could not be put before other threads: {error}");
                 }
                 worker.work(&inbox);
             });

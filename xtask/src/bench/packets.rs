@@ -182,6 +182,12 @@ fn telescope(
             sent.sent, document["faults"]
         ));
     }
+    if let Some(lost) = ledger["lost"].as_object() {
+        let lost = lost.iter().filter(|(_, packets)| **packets != 0);
+        for (stage, packets) in lost {
+            eprintln!("{stage}: {packets} of {}", sent.sent);
+        }
+    }
     let taken = match packets {
         "none" => &ledger["counted"],
         _ => &ledger["observed"],
@@ -288,10 +294,11 @@ fn row(taker: Taker, runs: &[Run], first: &[Run]) -> String {
     let [_, share, _] = of(|run, _| run.taken / run.sent);
     let [low, ratio, high] = of(|run, first| run.taken / first.taken);
     let pairs = runs.len();
-    format!(
-        "| {name} | {taken:.2} Mpps | {:.1}% | {ratio:.2} ({low:.2} to {high:.2}) | {pairs} |",
-        share * 1e2
-    )
+    let share = match runs.iter().all(|run| run.taken >= run.sent) {
+        true => "all, in each run".into(),
+        false => format!("{:.1}%", share * 1e2),
+    };
+    format!("| {name} | {taken:.2} Mpps | {share} | {ratio:.2} ({low:.2} to {high:.2}) | {pairs} |")
 }
 
 #[cfg(test)]
