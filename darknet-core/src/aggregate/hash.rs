@@ -23,6 +23,12 @@ impl Seed {
         }
     }
 
+    /// The hash of anything, as [`Distinct`](super::Distinct) takes it.
+    #[inline]
+    pub fn hash(&self, key: impl std::hash::Hash) -> u64 {
+        self.key(key)
+    }
+
     /// The hash of any key.
     #[inline]
     pub(crate) fn key(&self, key: impl std::hash::Hash) -> u64 {

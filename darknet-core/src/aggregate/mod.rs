@@ -5,11 +5,15 @@
 //! [`Snapshot`](crate::Snapshot) prints; an embedder's own runs in its place, or beside it as
 //! `(Figures, Own)`.
 
+/// How many distinct hosts there were: exact while few, then estimated.
+pub mod distinct;
 /// ICMP by version, type and code.
 pub mod icmp;
 /// Packets and bytes by source network, as the kernel counts them.
 #[cfg(all(feature = "live", target_os = "linux"))]
 pub mod networks;
+/// Distinct hosts by port, in a fixed budget.
+pub mod port_distinct;
 /// Packets and bytes by port.
 pub mod ports;
 /// Sources: their packets, their networks, and how many hosts each figure has.
@@ -23,18 +27,21 @@ mod figures;
 mod hash;
 mod hosts;
 mod observation;
+mod registers;
 mod source;
 mod table;
 #[cfg(test)]
 mod tests;
 
 pub use counts::Counts;
+pub use distinct::{Distinct, Estimate};
 pub use figures::Figures;
 pub use hash::Seed;
 pub use icmp::Icmp;
 #[cfg(all(feature = "live", target_os = "linux"))]
 pub use networks::Networks;
 pub use observation::Observation;
+pub use port_distinct::PortDistinct;
 pub use ports::Ports;
 pub use sources::Sources;
 pub use totals::Totals;

@@ -10,9 +10,8 @@ pub struct Observation {
     pub packet: Packet,
     /// When it was received.
     pub time: Nanoseconds,
-    /// The seeded hash of the source, its low half.
-    pub(crate) hash: u32,
-    pub(crate) shard: u8,
+    /// The seeded hash of the source.
+    hash: u64,
 }
 
 const _: () = assert!(size_of::<Observation>() == 64);
@@ -21,18 +20,22 @@ impl Observation {
     /// A packet that was received at `time`.
     #[inline]
     pub fn new(packet: Packet, time: Nanoseconds, seed: &Seed) -> Self {
-        let hash = seed.source(&packet);
         Self {
             packet,
             time,
-            hash: hash as u32,
-            shard: (hash >> (64 - SHARDS.trailing_zeros())) as u8,
+            hash: seed.source(&packet),
         }
+    }
+
+    /// The seeded hash of the source.
+    #[inline]
+    pub fn hash(&self) -> u64 {
+        self.hash
     }
 
     /// The logical shard of the source, below [`SHARDS`].
     #[inline]
     pub fn shard(&self) -> usize {
-        usize::from(self.shard)
+        (self.hash >> (64 - SHARDS.trailing_zeros())) as usize
     }
 }

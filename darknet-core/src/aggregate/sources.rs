@@ -149,8 +149,8 @@ impl Sources {
         for observation in batch {
             let (v4, v6) = &self.shards[observation.shard()];
             touched |= match observation.packet.version {
-                Version::V4 => v4.touch(observation.hash),
-                Version::V6 => v6.touch(observation.hash),
+                Version::V4 => v4.touch(observation.hash() as u32),
+                Version::V6 => v6.touch(observation.hash() as u32),
             };
         }
         black_box(touched);
@@ -165,15 +165,16 @@ impl Sources {
             left: (left_v4, left_v6),
         } = self;
         for observation in batch {
-            let Observation { packet, hash, .. } = observation;
+            let packet = &observation.packet;
+            let hash = observation.hash() as u32;
             let shard = observation.shard();
             let (v4, v6) = &mut shards[shard];
             *overflow += match (packet.class, packet.version) {
                 (Class::Malformed, _) => continue,
-                (_, Version::V4) => v4.count(packet, *hash, seed, |pair| {
+                (_, Version::V4) => v4.count(packet, hash, seed, |pair| {
                     left_v4.push(Left::new(pair, shard, seed));
                 }),
-                (_, Version::V6) => v6.count(packet, *hash, seed, |pair| {
+                (_, Version::V6) => v6.count(packet, hash, seed, |pair| {
                     left_v6.push(Left::new(pair, shard, seed));
                 }),
             };
