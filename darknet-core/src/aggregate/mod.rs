@@ -7,11 +7,15 @@
 
 /// How many distinct hosts there were: exact while few, then estimated.
 pub mod distinct;
+/// The time to live and the size of packets.
+pub mod distributions;
 /// ICMP by version, type and code.
 pub mod icmp;
 /// Packets and bytes by source network, as the kernel counts them.
 #[cfg(all(feature = "live", target_os = "linux"))]
 pub mod networks;
+/// Distinct hosts by how many packets each sent.
+pub mod packet_bins;
 /// Distinct hosts by port, in a fixed budget.
 pub mod port_distinct;
 /// Packets and bytes by port.
@@ -35,12 +39,14 @@ mod tests;
 
 pub use counts::Counts;
 pub use distinct::{Distinct, Estimate};
+pub use distributions::Distributions;
 pub use figures::Figures;
 pub use hash::Seed;
 pub use icmp::Icmp;
 #[cfg(all(feature = "live", target_os = "linux"))]
 pub use networks::Networks;
 pub use observation::Observation;
+pub use packet_bins::{PacketBin, PacketBins};
 pub use port_distinct::PortDistinct;
 pub use ports::Ports;
 pub use sources::Sources;
