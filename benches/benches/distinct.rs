@@ -40,7 +40,7 @@ impl Counter for Distinct {
     }
 
     fn estimate(&self) -> f64 {
-        self.estimate().hosts as f64
+        self.estimate().count as f64
     }
 }
 

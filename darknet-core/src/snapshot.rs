@@ -291,7 +291,7 @@ fn icmp_rows(icmp: &Icmp) -> impl Iterator<Item = IcmpRow> + '_ {
 }
 
 /// The first `top` rows by their keys, in order; 0 keeps all.
-fn highest<T, K: Ord>(
+pub(crate) fn highest<T, K: Ord>(
     rows: impl IntoIterator<Item = T>,
     top: usize,
     key: impl Fn(&T) -> K,

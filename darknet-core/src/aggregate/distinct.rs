@@ -25,12 +25,12 @@ use super::registers::Registers;
 /// for host in 0..1000_u32 {
 ///     hosts.insert(seed.hash(host % 500));
 /// }
-/// assert_eq!(hosts.estimate().hosts, 500);
+/// assert_eq!(hosts.estimate().count, 500);
 /// assert!(hosts.estimate().is_exact());
 ///
 /// (0..100_000_u32).for_each(|host| hosts.insert(seed.hash(host)));
 /// let estimate = hosts.estimate();
-/// assert!((97_000..103_000).contains(&estimate.hosts), "five standard errors");
+/// assert!((97_000..103_000).contains(&estimate.count), "five standard errors");
 /// ```
 #[derive(Clone, Debug)]
 pub struct Distinct {
@@ -38,11 +38,11 @@ pub struct Distinct {
     precision: u8,
 }
 
-/// A number of distinct hosts.
+/// How many distinct things there were: hosts, ports or destinations.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
     /// How many.
-    pub hosts: u64,
+    pub count: u64,
     /// One relative standard error; 0 where it is exact.
     pub error: f64,
 }
@@ -243,11 +243,11 @@ impl Kept {
     pub(super) fn estimate(&self, precision: u8) -> Estimate {
         match self {
             Self::Hashes { taken, .. } => Estimate {
-                hosts: u64::from(*taken),
+                count: u64::from(*taken),
                 error: 0.0,
             },
             Self::Registers(registers) => Estimate {
-                hosts: registers.estimate().round() as u64,
+                count: registers.estimate().round() as u64,
                 error: Registers::error(precision),
             },
         }
@@ -286,7 +286,7 @@ mod tests {
                 (hosts..upto).for_each(|host| distinct.insert(mix(series << 40 | host)));
                 hosts = upto;
                 let estimate = distinct.estimate();
-                let off = estimate.hosts as f64 / hosts as f64 - 1.0;
+                let off = estimate.count as f64 / hosts as f64 - 1.0;
                 assert_eq!(estimate.is_exact(), hosts <= 1_536, "{hosts}");
                 assert!(off.abs() < 0.02, "series {series}, {hosts} hosts: {off}");
                 assert!(off == 0.0 || !estimate.is_exact(), "{hosts}: {off}");
@@ -307,7 +307,7 @@ mod tests {
             of(12, (0..1_440).flat_map(hosts), &seed).estimate()
         );
         let truth = 1_439.0 * 70.0 + 200.0;
-        let off = day.estimate().hosts as f64 / truth - 1.0;
+        let off = day.estimate().count as f64 / truth - 1.0;
         assert!(off.abs() < 5.0 * day.estimate().error, "{off}");
         assert!(!day.estimate().is_exact());
     }
@@ -317,7 +317,7 @@ mod tests {
         fn few_hosts_are_counted_as_a_set_does(hosts in prop::collection::vec(0..300_u32, 0..500)) {
             let distinct = of(12, hosts.iter().copied(), &Seed::random());
             let set: std::collections::HashSet<_> = hosts.into_iter().collect();
-            prop_assert_eq!(distinct.estimate(), Estimate { hosts: set.len() as u64, error: 0.0 });
+            prop_assert_eq!(distinct.estimate(), Estimate { count: set.len() as u64, error: 0.0 });
         }
 
         #[test]

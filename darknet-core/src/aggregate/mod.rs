@@ -22,12 +22,15 @@ pub mod port_distinct;
 pub mod ports;
 /// Sources: their packets, their networks, and how many hosts each figure has.
 pub mod sources;
+/// The sources with the most packets, in a fixed budget.
+pub mod top_sources;
 /// Packets and bytes by class, packets by tool.
 pub mod totals;
 
 mod counts;
 mod family;
 mod figures;
+mod frequent;
 mod hash;
 mod hosts;
 mod observation;
@@ -41,6 +44,7 @@ pub use counts::Counts;
 pub use distinct::{Distinct, Estimate};
 pub use distributions::Distributions;
 pub use figures::Figures;
+pub use frequent::Forgotten;
 pub use hash::Seed;
 pub use icmp::Icmp;
 #[cfg(all(feature = "live", target_os = "linux"))]
@@ -50,6 +54,7 @@ pub use packet_bins::{PacketBin, PacketBins};
 pub use port_distinct::PortDistinct;
 pub use ports::Ports;
 pub use sources::Sources;
+pub use top_sources::{TopSource, TopSources};
 pub use totals::Totals;
 
 /// Logical shards that work is divided into by a hash of the source.

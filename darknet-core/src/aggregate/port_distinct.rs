@@ -42,7 +42,7 @@ use super::{
 ///     hosts.observe(&Observation::new(packet, 0, &seed));
 /// }
 /// let telnet = hosts.get(PortTable::TcpSyn, 23);
-/// assert_eq!((telnet.hosts, telnet.error), (300, 0.0));
+/// assert_eq!((telnet.count, telnet.error), (300, 0.0));
 /// ```
 #[derive(Clone, Debug)]
 pub struct PortDistinct {
@@ -249,7 +249,7 @@ mod tests {
         assert!(ports.memory_used() <= 1 << 20);
         assert_eq!(ports.iter().count(), 1_000);
         for (_, port, estimate) in ports.iter() {
-            let off = estimate.hosts as f64 / 2_000.0 - 1.0;
+            let off = estimate.count as f64 / 2_000.0 - 1.0;
             assert!(off.abs() < 5.0 * estimate.error, "{port}: {off}");
         }
     }

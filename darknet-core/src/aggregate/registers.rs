@@ -22,10 +22,6 @@ impl Registers {
         Self(vec![0; 1 << precision].into())
     }
 
-    fn precision(&self) -> u32 {
-        self.0.len().ilog2()
-    }
-
     /// One standard error of an estimate, relative: section 3 of the paper, at 8 bits a register
     /// a variance of 4.63 / 8 / registers.
     pub(super) fn error(precision: u8) -> f64 {
@@ -35,34 +31,24 @@ impl Registers {
     /// The register of a hash, to fetch its memory early.
     #[inline]
     pub(super) fn touch(&self, hash: u64) -> u8 {
-        self.0[(hash >> (64 - self.precision())) as usize]
+        self.0[(hash >> (64 - self.0.len().ilog2())) as usize]
     }
 
     #[inline]
     pub(super) fn insert(&mut self, hash: u64) {
-        let precision = self.precision();
-        let register = &mut self.0[(hash >> (64 - precision)) as usize];
-        // Ones after the end, so that there are 64 - precision zeros at most.
-        let zeros = (hash << precision | ((1 << precision) - 1)).leading_zeros();
-        let bit = zeros + precision - 1;
-        if bit + 2 >= u32::from(*register >> 2) {
-            *register = pack(unpack(*register) | 1 << bit);
-        }
+        insert(&mut self.0, hash);
     }
 
     /// Adds the hashes of another of the same precision.
     pub(super) fn merge(&mut self, other: &Self) {
-        debug_assert_eq!(self.0.len(), other.0.len());
-        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
-            *mine = both(*mine, *theirs);
-        }
+        merge(&mut self.0, &other.0);
     }
 
     /// Halves the registers: what they would be if they had been half as many from the start.
     pub(super) fn fold(&mut self) {
         // The last bit of the register's number is now the first after it: if it is set, no zero
         // follows, whatever came then.
-        let no_zero = 1 << (self.precision() - 2);
+        let no_zero = 1 << (self.0.len().ilog2() - 2);
         let halves = self.0.chunks_exact(2).map(|pair| {
             let odd = if pair[1] == 0 { 0 } else { no_zero };
             pack(unpack(pair[0]) | odd)
@@ -72,41 +58,66 @@ impl Registers {
 
     /// How many distinct hashes there were, most likely.
     pub(super) fn estimate(&self) -> f64 {
-        let registers = self.0.len() as f64;
-        // Were there x hashes for each register, a register had seen so many zeros (first is 1)
-        // with probability 1 - exp(-x / 2^zeros), each independently of the others.
-        let (mut missing, mut seen) = (0.0, [0_u32; 65]);
-        let mut values = [0_u32; 256];
-        self.0
-            .iter()
-            .for_each(|&value| values[usize::from(value)] += 1);
-        let precision = self.precision() as usize;
-        // The last two have the same chance: nothing but zeros, and a one at the end.
-        let last = 64 - precision;
-        for (value, &count) in values.iter().enumerate().filter(|(_, count)| **count > 0) {
-            if value == 0 {
-                missing += f64::from(count);
+        estimate(&self.0)
+    }
+}
+
+/// Adds a hash to registers, a power of two of them.
+#[inline]
+pub(super) fn insert(registers: &mut [u8], hash: u64) {
+    let precision = registers.len().ilog2();
+    let register = &mut registers[(hash >> (64 - precision)) as usize];
+    // Ones after the end, so that there are 64 - precision zeros at most.
+    let zeros = (hash << precision | ((1 << precision) - 1)).leading_zeros();
+    let bit = zeros + precision - 1;
+    if bit + 2 >= u32::from(*register >> 2) {
+        *register = pack(unpack(*register) | 1 << bit);
+    }
+}
+
+/// Adds the hashes of as many other registers.
+pub(super) fn merge(mine: &mut [u8], theirs: &[u8]) {
+    debug_assert_eq!(mine.len(), theirs.len());
+    for (mine, theirs) in mine.iter_mut().zip(theirs) {
+        *mine = both(*mine, *theirs);
+    }
+}
+
+/// How many distinct hashes there were, most likely.
+pub(super) fn estimate(registers: &[u8]) -> f64 {
+    // Were there x hashes for each register, a register had seen so many zeros (first is 1)
+    // with probability 1 - exp(-x / 2^zeros), each independently of the others.
+    let (mut missing, mut seen) = (0.0, [0_u32; 65]);
+    let mut values = [0_u32; 256];
+    registers
+        .iter()
+        .for_each(|&value| values[usize::from(value)] += 1);
+    let precision = registers.len().ilog2() as usize;
+    // The last two have the same chance: nothing but zeros, and a one at the end.
+    let last = 64 - precision;
+    for (value, &count) in values.iter().enumerate().filter(|(_, count)| **count > 0) {
+        if value == 0 {
+            missing += f64::from(count);
+            continue;
+        }
+        let highest = (value >> 2) + 2 - precision;
+        seen[highest.min(last)] += count;
+        if highest <= last {
+            missing += f64::from(count) * half_to(highest);
+        }
+        for below in [1, 2] {
+            if highest <= below {
                 continue;
             }
-            let highest = (value >> 2) + 2 - precision;
-            seen[highest.min(last)] += count;
-            if highest <= last {
-                missing += f64::from(count) * half_to(highest);
-            }
-            for below in [1, 2] {
-                if highest <= below {
-                    continue;
-                }
-                let rank = highest - below;
-                if value >> (2 - below) & 1 == 1 {
-                    seen[rank] += count;
-                } else {
-                    missing += f64::from(count) * half_to(rank);
-                }
+            let rank = highest - below;
+            if value >> (2 - below) & 1 == 1 {
+                seen[rank] += count;
+            } else {
+                missing += f64::from(count) * half_to(rank);
             }
         }
-        (registers * likeliest(missing, &seen)).min(u64::MAX as f64)
     }
+    (registers.len() as f64 * likeliest(missing, &seen)).min(u64::MAX as f64)
 }
 
 /// The x for which the sum over ranks of `seen[rank] / 2^rank / (exp(x / 2^rank) - 1)` is `missing`:

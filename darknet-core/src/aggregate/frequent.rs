@@ -1,0 +1,193 @@
+//! Counts of the most frequent keys, in a table that is full, with what each may have missed.
+//!
+//! After Misra and Gries (1982), as Anderson et al. make it fast ("A High-Performance Algorithm for
+//! Identifying Frequent Items in Data Streams", IMC 2017): where there is no room for a new key,
+//! the lower half of the counts gives way at once. A count is not lowered; what a key may have had
+//! before it was counted is kept beside it, so that keys which were never forgotten stay exact.
+
+use super::{
+    Seed,
+    table::{Slot, Table},
+};
+
+/// What is kept of a key.
+pub(super) trait Entry: Slot {
+    /// Packets that were counted since the key came, or came back.
+    fn packets(&self) -> u64;
+
+    /// Packets that it may have had before, at most.
+    fn missed(&self) -> u64;
+
+    fn set_missed(&mut self, missed: u64);
+
+    /// Whether it must not give way.
+    fn stays(&self) -> bool {
+        false
+    }
+
+    /// Adds what another entry has of the same key, but for what that missed.
+    fn add(&mut self, other: &Self, seed: &Seed);
+}
+
+/// The most frequent keys.
+///
+/// A key with more packets than [`missed`](Self::missed) is there, with all but
+/// [`Entry::missed`] of them. Where no entry has to stay, `missed` is at most
+/// 2 × packets / capacity.
+#[derive(Clone, Debug)]
+pub(super) struct Frequent<S> {
+    table: Table<S>,
+    /// Packets that a key which is not there may have had, at most.
+    missed: u64,
+    forgotten: Forgotten,
+}
+
+/// What gave way, as the table was full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Forgotten {
+    /// How often a source was forgotten; one that comes back may be so again.
+    pub sources: u64,
+    /// The packets that had been counted of them, and those that found no source that could give
+    /// way.
+    pub packets: u64,
+}
+
+impl std::ops::AddAssign for Forgotten {
+    fn add_assign(&mut self, other: Self) {
+        let Self { sources, packets } = other;
+        self.sources += sources;
+        self.packets += packets;
+    }
+}
+
+impl<S: Entry> Frequent<S> {
+    /// An empty table that takes at most `bytes`.
+    pub(super) fn new(bytes: usize) -> Self {
+        Self {
+            table: Table::new(bytes),
+            missed: 0,
+            forgotten: Forgotten::default(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn first(&self, hash: u32) -> Option<&S> {
+        self.table.first(hash)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &S> {
+        self.table.iter()
+    }
+
+    pub(super) fn missed(&self) -> u64 {
+        self.missed
+    }
+
+    pub(super) fn forgotten(&self) -> Forgotten {
+        self.forgotten
+    }
+
+    /// Counts a packet of a key, by `count`.
+    #[inline]
+    pub(super) fn count(
+        &mut self,
+        key: S::Key,
+        hash: u32,
+        seed: &Seed,
+        count: impl FnOnce(&mut S),
+    ) {
+        let missed = self.missed;
+        if let Some(entry) = self.table.entry(key, hash, seed) {
+            if entry.packets() == 0 {
+                entry.set_missed(missed);
+            }
+            count(entry);
+        } else {
+            self.count_in_full(key, hash, seed, count);
+        }
+    }
+
+    #[inline(never)]
+    fn count_in_full(&mut self, key: S::Key, hash: u32, seed: &Seed, count: impl FnOnce(&mut S)) {
+        let mut entries: Vec<S> = self.table.iter().copied().collect();
+        self.give_way(&mut entries, |entry| !entry.stays());
+        self.table.replace(entries, seed);
+        if let Some(entry) = self.table.entry(key, hash, seed) {
+            entry.set_missed(self.missed);
+            count(entry);
+        } else {
+            self.forgotten.packets += 1;
+            self.missed += 1;
+        }
+    }
+
+    /// Forgets the lower half of the entries that may give way, if there are any.
+    fn give_way(&mut self, entries: &mut Vec<S>, may: impl Fn(&S) -> bool) {
+        let all = |entry: &S| entry.packets() + entry.missed();
+        let mut counts: Vec<u64> = entries.iter().filter(|entry| may(entry)).map(all).collect();
+        if counts.is_empty() {
+            return;
+        }
+        let half = counts.len() / 2;
+        let (_, &mut median, _) = counts.select_nth_unstable(half);
+        self.missed = self.missed.max(median);
+        let forgotten = &mut self.forgotten;
+        entries.retain(|entry| {
+            let gives_way = may(entry) && all(entry) <= median;
+            if gives_way {
+                *forgotten += Forgotten {
+                    sources: 1,
+                    packets: entry.packets(),
+                };
+            }
+            !gives_way
+        });
+    }
+
+    /// Adds what another has counted.
+    pub(super) fn merge(&mut self, other: &mut Self, seed: &Seed) {
+        if self.table.is_empty() && self.missed == 0 {
+            std::mem::swap(self, other);
+            return;
+        }
+        // A key that one of them doesn't have may have been missed there altogether.
+        for mine in self.table.iter_mut() {
+            mine.set_missed(mine.missed() + other.missed);
+        }
+        let mut rest = Vec::new();
+        for theirs in other.table.iter() {
+            let key = theirs.key().expect("an entry");
+            if let Some(mine) = self.table.get(key, seed) {
+                mine.set_missed(mine.missed() - other.missed + theirs.missed());
+                mine.add(theirs, seed);
+            } else {
+                let mut new = *theirs;
+                new.set_missed(theirs.missed() + self.missed);
+                rest.push(new);
+            }
+        }
+        self.missed += other.missed;
+        self.forgotten += other.forgotten;
+        rest.extend(self.table.iter().copied());
+        while rest.len() > self.table.capacity() {
+            let before = rest.len();
+            self.give_way(&mut rest, |entry| !entry.stays());
+            if rest.len() == before {
+                // More that should stay than there is room for.
+                self.give_way(&mut rest, |_| true);
+            }
+        }
+        self.table.replace(rest, seed);
+    }
+
+    pub(super) fn reset(&mut self) {
+        let Self {
+            table,
+            missed,
+            forgotten,
+        } = self;
+        table.reset();
+        *missed = 0;
+        *forgotten = Forgotten::default();
+    }
+}
