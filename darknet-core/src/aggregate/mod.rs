@@ -20,6 +20,8 @@ pub mod packet_bins;
 pub mod port_distinct;
 /// Packets and bytes by port.
 pub mod ports;
+/// What each source did, in a fixed budget.
+pub mod profiles;
 /// Sources: their packets, their networks, and how many hosts each figure has.
 pub mod sources;
 /// The sources with the most packets, in a fixed budget.
@@ -29,6 +31,7 @@ pub mod totals;
 
 mod counts;
 mod family;
+mod few;
 mod figures;
 mod frequent;
 mod hash;
@@ -53,6 +56,7 @@ pub use observation::Observation;
 pub use packet_bins::{PacketBin, PacketBins};
 pub use port_distinct::PortDistinct;
 pub use ports::Ports;
+pub use profiles::{Profile, Profiles};
 pub use sources::Sources;
 pub use top_sources::{TopSource, TopSources};
 pub use totals::Totals;

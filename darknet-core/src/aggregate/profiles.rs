@@ -1,0 +1,561 @@
+use std::{cmp::Reverse, hint::black_box, net::IpAddr};
+
+use darknet_ebpf::{Class, Packet, Tool, Version};
+
+use super::{
+    Aggregate, LOOK_AHEAD, Observation, SHARDS, Seed,
+    distinct::Estimate,
+    few::{Few, Taken},
+    frequent::{Entry, Forgotten, Frequent},
+    source::Address,
+    table::Slot,
+};
+use crate::time::Nanoseconds;
+
+/// What each source did, in a fixed budget: packets, ports, destinations, first and last packet,
+/// marks of tools.
+///
+/// Exact but for what [`Profile`] says is estimated, while all sources fit. A profile takes 192
+/// bytes (IPv6: 256) in a table that is between three eighths and three quarters full: 1 GiB has
+/// room for 3 million sources of IPv4 and 700,000 of IPv6.
+///
+/// Where sources don't fit, the half with the fewest packets gives way, into
+/// [`forgotten`](Self::forgotten). One that comes back says what it may have
+/// [missed](Profile::missed). **Large-scale scanners never give way**: a source stays from the
+/// packet on which NICTER's rule ([`Profile::is_large_scale_scanner`]) holds for it, until
+/// [`reset`](Aggregate::reset), which is the end of the day where the aggregate is that of a day.
+/// Before that it gives way only while half of its shard's sources have more packets. Should those
+/// that stay fill a shard, packets of others are in `forgotten` too.
+///
+/// Kept for each shard, so that profiles don't depend on the number of workers. Windows that follow
+/// each other may be merged; where sources gave way the result depends on which were merged first,
+/// and a merge with more scanners than room keeps those with the most packets.
+///
+/// # Examples
+///
+/// ```
+/// use darknet_core::{
+///     aggregate::{Aggregate, Observation, Profiles, Seed},
+///     rules::{Address, Class, Packet, Version},
+/// };
+///
+/// let seed = Seed::random();
+/// let mut profiles = Profiles::new(64 << 20, &seed);
+/// for n in 0..1_000_u16 {
+///     let packet = Packet {
+///         class: Class::TcpSyn,
+///         version: Version::V4,
+///         source: Address::from_words([0xc000_0201, 0, 0, 0]),
+///         destination: Address::from_words([0xcb00_7100 + u32::from(n % 12), 0, 0, 0]),
+///         destination_port: n % 25,
+///         ..Packet::MALFORMED
+///     };
+///     profiles.observe(&Observation::new(packet, n.into(), &seed));
+/// }
+/// let profile = profiles.top(1)[0];
+/// assert_eq!(profile.source.to_string(), "192.0.2.1");
+/// assert_eq!((profile.packets, profile.first, profile.last), (1_000, 0, 999));
+/// assert_eq!((profile.ports.count, profile.destinations.count), (25, 12));
+/// assert!(profile.ports.is_exact());
+/// ```
+#[derive(Clone, Debug)]
+pub struct Profiles {
+    shards: Vec<(Frequent<Kept<u32>>, Frequent<Kept<u128>>)>,
+    seed: Seed,
+}
+
+/// What a source did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Profile {
+    /// The address.
+    pub source: IpAddr,
+    /// Packets of every class but malformed.
+    pub packets: u64,
+    /// Packets that it may have sent beside these, at most: 0 unless it was forgotten.
+    pub missed: u64,
+    /// The time of its first packet.
+    pub first: Nanoseconds,
+    /// The time of its last packet.
+    pub last: Nanoseconds,
+    /// Packets of `tcp_syn` and `udp`; stops at 2^32 - 1.
+    pub scans: u32,
+    /// Distinct destination ports of `tcp_syn` and `udp`, a number that both have being one. Exact
+    /// to 30, then with a standard error of 9.5%.
+    pub ports: Estimate,
+    /// Whether there were 30 of these ports; exact.
+    pub has_many_ports: bool,
+    /// Distinct destination addresses. Exact to 15 (two of them being taken for one with odds of
+    /// 10^-7), then with a standard error of 9.5%.
+    pub destinations: Estimate,
+    /// Packets that could carry a mark: `tcp_syn` over IPv4; stops at 2^32 - 1.
+    pub probes: u32,
+    tools: [u32; Tool::ALL.len()],
+}
+
+impl Profile {
+    /// How many of [`probes`](Self::probes) carry the mark of a tool. What is called by a tool needs
+    /// more than one: by chance it is one in 2^16 (`zmap`, `masscan`), one in 2^32 (`mirai`).
+    pub fn tool(&self, tool: Tool) -> u32 {
+        self.tools[tool as usize]
+    }
+
+    /// NICTER's rule: 30 distinct destination ports or more, and 300,000 packets or more of
+    /// `tcp_syn` and `udp`, in a day ("NICTER Observation Report").
+    pub fn is_large_scale_scanner(&self) -> bool {
+        self.has_many_ports && self.scans >= SCANNER_PACKETS
+    }
+}
+
+/// NICTER's rule.
+const SCANNER_PORTS: u8 = 30;
+const SCANNER_PACKETS: u32 = 300_000;
+
+/// What is kept of a source: for IPv4 in three cache lines. A free one has no packets.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+struct Kept<A: Address> {
+    packets: u64,
+    missed: u64,
+    first: Nanoseconds,
+    last: Nanoseconds,
+    scans: u32,
+    probes: u32,
+    tools: [u32; Tool::ALL.len()],
+    ports_taken: Taken,
+    destinations_taken: Taken,
+    address: A,
+    ports: Few<2>,
+    /// The halves of hashes.
+    destinations: Few<4>,
+}
+
+const _: () = assert!(size_of::<Kept<u32>>() == 192 && size_of::<Kept<u128>>() == 256);
+
+/// The half of a hash as a hash; what it has too little is never looked at but once in 2^26.
+fn of_half(half: u32) -> u64 {
+    u64::from(half) << 32 | 1 << 31
+}
+
+impl<A: Address> Kept<A> {
+    #[inline]
+    fn count(&mut self, packet: &Packet, time: Nanoseconds, seed: &Seed) {
+        if self.packets == 0 {
+            (self.first, self.last) = (time, time);
+        }
+        self.first = self.first.min(time);
+        self.last = self.last.max(time);
+        self.packets += 1;
+        if matches!(packet.class, Class::TcpSyn | Class::Udp) {
+            self.scans = self.scans.saturating_add(1);
+            let port = packet.destination_port.into();
+            self.ports
+                .insert(&mut self.ports_taken, port, |port| seed.key(port));
+        }
+        if packet.class == Class::TcpSyn && packet.version == Version::V4 {
+            self.probes = self.probes.saturating_add(1);
+            for tool in Tool::ALL {
+                let marked = &mut self.tools[tool as usize];
+                *marked = marked.saturating_add(packet.tools.has(tool).into());
+            }
+        }
+        let destination = match packet.version {
+            Version::V4 => seed.key(packet.destination.v4()),
+            Version::V6 => seed.key(packet.destination.v6()),
+        };
+        self.destinations.insert(
+            &mut self.destinations_taken,
+            (destination >> 32) as u32,
+            of_half,
+        );
+    }
+
+    fn profile(&self) -> Profile {
+        Profile {
+            source: self.address.ip(),
+            packets: self.packets,
+            missed: self.missed,
+            first: self.first,
+            last: self.last,
+            scans: self.scans,
+            ports: self.ports.estimate(self.ports_taken),
+            has_many_ports: self.ports_taken.at_least(SCANNER_PORTS),
+            destinations: self.destinations.estimate(self.destinations_taken),
+            probes: self.probes,
+            tools: self.tools,
+        }
+    }
+
+    #[inline]
+    fn touch(&self) -> u8 {
+        self.packets as u8 | self.ports.touch() | self.destinations.touch()
+    }
+}
+
+impl<A: Address> Slot for Kept<A> {
+    type Key = A;
+
+    #[inline]
+    fn key(&self) -> Option<A> {
+        (self.packets > 0).then_some(self.address)
+    }
+
+    #[inline]
+    fn of(address: A) -> Self {
+        Self {
+            address,
+            ..Self::default()
+        }
+    }
+
+    #[inline]
+    fn hash(address: A, seed: &Seed) -> u64 {
+        seed.key(address)
+    }
+}
+
+impl<A: Address> Entry for Kept<A> {
+    #[inline]
+    fn packets(&self) -> u64 {
+        self.packets
+    }
+
+    fn missed(&self) -> u64 {
+        self.missed
+    }
+
+    fn set_missed(&mut self, missed: u64) {
+        self.missed = missed;
+    }
+
+    fn stays(&self) -> bool {
+        self.ports_taken.at_least(SCANNER_PORTS) && self.scans >= SCANNER_PACKETS
+    }
+
+    fn add(&mut self, other: &Self, seed: &Seed) {
+        let Self {
+            packets,
+            missed: _,
+            first,
+            last,
+            scans,
+            probes,
+            tools,
+            ports_taken,
+            destinations_taken,
+            address: _,
+            ports,
+            destinations,
+        } = self;
+        *packets += other.packets;
+        *first = other.first.min(*first);
+        *last = other.last.max(*last);
+        *scans = scans.saturating_add(other.scans);
+        *probes = probes.saturating_add(other.probes);
+        for (mine, theirs) in tools.iter_mut().zip(other.tools) {
+            *mine = mine.saturating_add(theirs);
+        }
+        ports.merge(ports_taken, (&other.ports, other.ports_taken), |port| {
+            seed.key(port)
+        });
+        destinations.merge(
+            destinations_taken,
+            (&other.destinations, other.destinations_taken),
+            of_half,
+        );
+    }
+}
+
+impl Profiles {
+    /// No profiles yet; they take at most `memory` bytes, and start with none. Three quarters are
+    /// for IPv4.
+    pub fn new(memory: usize, seed: &Seed) -> Self {
+        let part = memory / SHARDS / 4;
+        let shard = (Frequent::new(part * 3), Frequent::new(part));
+        Self {
+            shards: vec![shard; SHARDS],
+            seed: seed.clone(),
+        }
+    }
+
+    /// Every profile, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = Profile> + '_ {
+        self.shards.iter().flat_map(|(v4, v6)| {
+            let v4 = v4.iter().map(Kept::profile);
+            v4.chain(v6.iter().map(Kept::profile))
+        })
+    }
+
+    /// The `count` profiles with the most packets, most first, then by address; 0 is all of them.
+    pub fn top(&self, count: usize) -> Vec<Profile> {
+        let key = |profile: &Profile| (Reverse(profile.packets), profile.source);
+        crate::snapshot::highest(self.iter(), count, key)
+    }
+
+    /// What gave way.
+    pub fn forgotten(&self) -> Forgotten {
+        let mut forgotten = Forgotten::default();
+        for (v4, v6) in &self.shards {
+            forgotten += v4.forgotten();
+            forgotten += v6.forgotten();
+        }
+        forgotten
+    }
+}
+
+impl Aggregate for Profiles {
+    #[inline]
+    fn observe(&mut self, observation: &Observation) {
+        self.observe_batch(std::slice::from_ref(observation));
+    }
+
+    #[inline]
+    fn observe_batch(&mut self, batch: &[Observation]) {
+        let Self { shards, seed } = self;
+        for batch in batch.chunks(LOOK_AHEAD) {
+            let mut touched = 0;
+            for observation in batch {
+                let ((v4, v6), hash) = (&shards[observation.shard()], observation.hash() as u32);
+                touched |= match observation.packet.version {
+                    Version::V4 => v4.first(hash).map_or(0, Kept::touch),
+                    Version::V6 => v6.first(hash).map_or(0, Kept::touch),
+                };
+            }
+            black_box(touched);
+            for observation in batch {
+                let (packet, time) = (&observation.packet, observation.time);
+                let hash = observation.hash() as u32;
+                let (v4, v6) = &mut shards[observation.shard()];
+                match (packet.class, packet.version) {
+                    (Class::Malformed, _) => {}
+                    (_, Version::V4) => {
+                        v4.count(u32::of(packet), hash, seed, |kept| {
+                            kept.count(packet, time, seed)
+                        });
+                    }
+                    (_, Version::V6) => {
+                        v6.count(u128::of(packet), hash, seed, |kept| {
+                            kept.count(packet, time, seed)
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    fn merge(&mut self, other: &mut Self) {
+        let Self { shards, seed } = self;
+        for (mine, theirs) in shards.iter_mut().zip(&mut other.shards) {
+            mine.0.merge(&mut theirs.0, seed);
+            mine.1.merge(&mut theirs.1, seed);
+        }
+    }
+
+    fn reset(&mut self) {
+        for (v4, v6) in &mut self.shards {
+            v4.reset();
+            v6.reset();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use darknet_ebpf::{Address as Words, Tools};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a profile says, by hand.
+    #[derive(Default)]
+    struct Truth {
+        packets: u64,
+        first: Option<i64>,
+        last: Option<i64>,
+        scans: u32,
+        ports: BTreeSet<u16>,
+        destinations: BTreeSet<u32>,
+        probes: u32,
+        zmap: u32,
+    }
+
+    fn packet(
+        v6: bool,
+        host: u32,
+        class: Class,
+        port: u16,
+        destination: u32,
+        zmap: bool,
+    ) -> Packet {
+        Packet {
+            class,
+            version: if v6 { Version::V6 } else { Version::V4 },
+            source: Words::from_words([host, 0, 0, 0]),
+            destination: Words::from_words([destination, 0, 0, 0]),
+            destination_port: port,
+            tools: Tools::from_bits(u8::from(zmap && !v6 && class == Class::TcpSyn) << 1)
+                .expect("ZMap's"),
+            ..Packet::MALFORMED
+        }
+    }
+
+    fn packets() -> impl Strategy<Value = Vec<Packet>> {
+        let host = prop_oneof![4 => 0..6_u32, 1 => any::<u32>()];
+        let port = prop_oneof![0..20_u16, 0..90_u16];
+        let parts = (
+            prop::bool::weighted(0.3),
+            host,
+            0..9_usize,
+            port,
+            0..40_u32,
+            any::<bool>(),
+        );
+        let packet = parts.prop_map(|(v6, host, class, port, destination, zmap)| {
+            packet(v6, host, Class::ALL[class], port, destination, zmap)
+        });
+        prop::collection::vec(packet, 0..1_500)
+    }
+
+    fn near(estimate: Estimate, truth: usize, exact_to: usize) -> bool {
+        let off = (estimate.count as f64 - truth as f64).abs();
+        estimate.is_exact() == (truth <= exact_to) && off <= truth as f64 * 6.0 * estimate.error
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn profiles_say_what_the_sources_did_and_workers_and_windows_dont_matter(
+            packets in packets(), workers in 1..5_usize, windows in 1..4_usize, turn in 0..4_usize,
+        ) {
+            let seed = Seed::random();
+            let new = || Profiles::new(1 << 24, &seed);
+            let mut whole = new();
+            let mut parts: Vec<Profiles> = (0..workers * windows).map(|_| new()).collect();
+            let mut truth: BTreeMap<IpAddr, Truth> = BTreeMap::new();
+            for (n, packet) in packets.iter().enumerate() {
+                // Times that go back too.
+                let time = (n as i64 * 7) % 1_000 - 500;
+                let observation = Observation::new(*packet, time, &seed);
+                whole.observe(&observation);
+                parts[observation.shard() % workers * windows + n % windows].observe(&observation);
+                if packet.class == Class::Malformed {
+                    continue;
+                }
+                let truth = truth.entry(packet.source.ip(packet.version)).or_default();
+                truth.packets += 1;
+                truth.first = Some(truth.first.unwrap_or(time).min(time));
+                truth.last = truth.last.max(Some(time));
+                truth.destinations.insert(packet.destination.v4());
+                if matches!(packet.class, Class::TcpSyn | Class::Udp) {
+                    truth.scans += 1;
+                    truth.ports.insert(packet.destination_port);
+                }
+                if packet.class == Class::TcpSyn && packet.version == Version::V4 {
+                    truth.probes += 1;
+                    truth.zmap += u32::from(packet.tools.has(Tool::Zmap));
+                }
+            }
+            let rows = whole.top(0);
+            prop_assert_eq!(rows.len(), truth.len());
+            for row in &rows {
+                let truth = &truth[&row.source];
+                prop_assert_eq!((row.packets, row.missed), (truth.packets, 0));
+                prop_assert_eq!((Some(row.first), Some(row.last)), (truth.first, truth.last));
+                prop_assert_eq!((row.scans, row.probes, row.tool(Tool::Zmap)), (truth.scans, truth.probes, truth.zmap));
+                prop_assert_eq!(row.tool(Tool::Mirai) + row.tool(Tool::Masscan), 0);
+                prop_assert_eq!(row.has_many_ports, truth.ports.len() >= 30);
+                prop_assert!(near(row.ports, truth.ports.len(), 30), "{row:?}");
+                prop_assert!(near(row.destinations, truth.destinations.len(), 15), "{row:?}");
+            }
+            parts.rotate_left(turn % (workers * windows));
+            let mut merged = new();
+            parts.iter_mut().for_each(|part| merged.merge(part));
+            prop_assert_eq!(merged.top(0), rows);
+            prop_assert_eq!(merged.forgotten(), Forgotten::default());
+        }
+    }
+
+    #[test]
+    fn large_scale_scanners_stay_through_a_flood_and_the_rest_is_counted() {
+        let seed = Seed::random();
+        let mut profiles = Profiles::new(2 << 20, &seed);
+        let observe = |profiles: &mut Profiles, host, port| {
+            let packet = packet(false, host, Class::Udp, port, 1, false);
+            profiles.observe(&Observation::new(packet, 0, &seed));
+        };
+        // One by the rule, and two that lack a port or a packet.
+        for n in 0..300_000 {
+            observe(&mut profiles, 1, (n % 30) as u16);
+            observe(&mut profiles, 2, (n % 29) as u16);
+            if n > 0 {
+                observe(&mut profiles, 3, (n % 40) as u16);
+            }
+        }
+        let scanners = |profiles: &Profiles| -> Vec<IpAddr> {
+            let scanners = profiles.iter().filter(Profile::is_large_scale_scanner);
+            scanners.map(|profile| profile.source).collect()
+        };
+        let one = [IpAddr::from([0, 0, 0, 1])];
+        assert_eq!(scanners(&profiles), one);
+        // Sources with 300,001 packets each, at one port: all of them have more than the scanner.
+        let shard = |host: u32| {
+            Observation::new(packet(false, host, Class::Udp, 0, 0, false), 0, &seed).shard()
+        };
+        let heavy: Vec<u32> = (10..)
+            .filter(|&host| shard(host) == shard(1))
+            .take(200)
+            .collect();
+        for round in 0..300_001_u32 {
+            // Few rounds for most, so that the test is quick: half of the table is enough.
+            let upto = if round < 2_000 { 200 } else { 40 };
+            heavy[..upto]
+                .iter()
+                .for_each(|&host| observe(&mut profiles, host, 1));
+        }
+        (1_000_000..1_500_000).for_each(|host| observe(&mut profiles, host, 1));
+        assert_eq!(scanners(&profiles), one);
+        let kept = profiles.top(0);
+        let scanner = kept
+            .iter()
+            .find(|profile| profile.source == one[0])
+            .expect("it stayed");
+        assert_eq!((scanner.packets, scanner.missed), (300_000, 0));
+        let forgotten = profiles.forgotten();
+        let counted: u64 = kept.iter().map(|profile| profile.packets).sum();
+        let sent = 899_999 + 2_000 * 200 + 298_001 * 40 + 500_000;
+        assert_eq!(counted + forgotten.packets, sent);
+        assert!(
+            forgotten.sources > 400_000 && kept.len() < 6_144,
+            "{}",
+            kept.len()
+        );
+    }
+
+    #[test]
+    fn where_all_have_to_stay_the_others_are_counted_as_forgotten() {
+        let seed = Seed::random();
+        let mut table: Frequent<Kept<u32>> = Frequent::new(0);
+        let count = |table: &mut Frequent<Kept<u32>>, host: u32, scans| {
+            table.count(host, seed.key(host) as u32, &seed, |kept| {
+                for port in 0..30 {
+                    let packet = packet(false, host, Class::Udp, port, 1, false);
+                    kept.count(&packet, 0, &seed);
+                }
+                kept.scans += scans;
+            });
+        };
+        (0..12).for_each(|host| count(&mut table, host, 300_000));
+        (12..15).for_each(|host| count(&mut table, host, 0));
+        assert_eq!(table.iter().count(), 12, "three quarters of 16");
+        assert_eq!(
+            table.forgotten(),
+            Forgotten {
+                sources: 0,
+                packets: 3
+            }
+        );
+        assert_eq!(table.missed(), 3);
+    }
+}
