@@ -1,12 +1,16 @@
-//! What one packet costs each aggregate, with sources that are seen again (100,000 of them, Zipf)
-//! and with a table of the standard library beside our own.
+//! What one packet costs each aggregate: with sources that are seen again (100,000 of them, Zipf)
+//! and a table of the standard library beside our own; with 1,000,000 sources, Zipf; and with
+//! sources that are all new.
 
 use std::collections::{HashMap, HashSet};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use darknet_core::{
-    aggregate::{Aggregate, Counts, Figures, Icmp, Observation, Ports, Seed, Sources, Totals},
-    rules::{Class, PortTable},
+    aggregate::{
+        Aggregate, Counts, Distributions, Figures, Icmp, Observation, PortDistinct, Ports,
+        Profiles, Seed, Sources, TopSources, Totals,
+    },
+    rules::{Address, Class, PortTable, Version},
 };
 
 const PACKETS: u64 = 1_000_000;
@@ -39,6 +43,71 @@ impl Naive {
             self.pairs.insert((packet.source, table, port));
         }
     }
+}
+
+/// All there is: figures, distributions, hosts by port, top sources, profiles.
+type Everything = (
+    Figures,
+    (Distributions, (PortDistinct, (TopSources, Profiles))),
+);
+
+fn everything(seed: &Seed) -> Everything {
+    let top = (
+        TopSources::new(32 << 20, seed),
+        Profiles::new(1 << 30, seed),
+    );
+    let hosts = (PortDistinct::new(256 << 20), top);
+    (
+        Figures::new(1 << 30, seed),
+        (Distributions::default(), hosts),
+    )
+}
+
+/// What packets cost where their sources don't fit the caches.
+fn many(criterion: &mut Criterion, name: &str, observations: &[Observation], seed: &Seed) {
+    let mut group = criterion.benchmark_group(name);
+    group
+        .throughput(Throughput::Elements(observations.len() as u64))
+        .sample_size(10);
+    macro_rules! bench {
+        ($name:literal, $new:expr) => {
+            group.bench_function($name, |bencher| {
+                bencher.iter_batched(
+                    || $new,
+                    |mut aggregate| {
+                        for batch in observations.chunks(512) {
+                            aggregate.observe_batch(batch);
+                        }
+                        aggregate
+                    },
+                    BatchSize::PerIteration,
+                );
+            });
+        };
+    }
+    bench!("ports", Ports::default());
+    bench!("figures", Figures::new(1 << 30, seed));
+    bench!("distributions", Distributions::default());
+    bench!("hosts by port", PortDistinct::new(256 << 20));
+    bench!("top sources", TopSources::new(32 << 20, seed));
+    bench!("top sources, 1 MiB", TopSources::new(1 << 20, seed));
+    bench!("profiles", Profiles::new(1 << 30, seed));
+    bench!("profiles, 64 MiB", Profiles::new(64 << 20, seed));
+    bench!("everything", everything(seed));
+    group.finish();
+}
+
+/// As many sources as packets, in no order.
+fn all_new(observations: &[Observation], seed: &Seed) -> Vec<Observation> {
+    let new = (0..)
+        .zip(observations)
+        .map(|(number, observation): (u32, _)| {
+            let mut packet = observation.packet;
+            packet.version = Version::V4;
+            packet.source = Address::from_words([number.wrapping_mul(0x9e37_79b9), 0, 0, 0]);
+            Observation::new(packet, observation.time, seed)
+        });
+    new.collect()
 }
 
 fn aggregates(criterion: &mut Criterion) {
@@ -96,5 +165,47 @@ fn aggregates(criterion: &mut Criterion) {
     );
 }
 
-criterion_group!(benches, aggregates);
+fn many_sources(criterion: &mut Criterion) {
+    let seed = Seed::random();
+    let capture = darknet_benches::capture("bench-million.toml", 4 * PACKETS);
+    let observations = darknet_benches::observations(capture, &seed);
+    many(criterion, "a million sources", &observations, &seed);
+    many(
+        criterion,
+        "all sources new",
+        &all_new(&observations, &seed),
+        &seed,
+    );
+
+    // All of them have counted the same packets.
+    let mut all = everything(&seed);
+    all.observe_batch(&observations);
+    let (figures, (distributions, (hosts, (top, profiles)))) = &all;
+    let counts = |class| figures.totals.class(class).packets;
+    for class in Class::ALL
+        .into_iter()
+        .filter(|&class| class != Class::Malformed)
+    {
+        let sizes: u64 = distributions.sizes(class).map(|(_, packets)| packets).sum();
+        assert_eq!(sizes, counts(class));
+    }
+    let sources: u64 = profiles.iter().map(|profile| profile.packets).sum();
+    assert_eq!(
+        sources,
+        observations.len() as u64 - counts(Class::Malformed)
+    );
+    let first = figures
+        .sources
+        .iter()
+        .expect("room")
+        .max_by_key(|(_, counts)| counts.packets);
+    assert_eq!(first.map(|(source, _)| source), Some(top.top(1)[0].source));
+    let exact = figures.sources.port_hosts().expect("room");
+    for (table, port, estimate) in hosts.iter() {
+        let off = estimate.count as f64 / exact.get(table, port) as f64 - 1.0;
+        assert!(off.abs() <= 6.0 * estimate.error, "{port}: {off}");
+    }
+}
+
+criterion_group!(benches, aggregates, many_sources);
 criterion_main!(benches);

@@ -18,6 +18,8 @@ pub mod networks;
 pub mod packet_bins;
 /// Distinct hosts by port, in a fixed budget.
 pub mod port_distinct;
+/// Which hosts were seen at the ports of a watch list, exactly.
+pub mod port_sets;
 /// Packets and bytes by port.
 pub mod ports;
 /// What each source did, in a fixed budget.
@@ -55,6 +57,7 @@ pub use networks::Networks;
 pub use observation::Observation;
 pub use packet_bins::{PacketBin, PacketBins};
 pub use port_distinct::PortDistinct;
+pub use port_sets::PortSets;
 pub use ports::Ports;
 pub use profiles::{Profile, Profiles};
 pub use sources::Sources;
