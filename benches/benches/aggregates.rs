@@ -7,8 +7,8 @@ use std::collections::{HashMap, HashSet};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use darknet_core::{
     aggregate::{
-        Aggregate, Counts, Distributions, Figures, Icmp, Observation, PortDistinct, Ports,
-        Profiles, Seed, Sources, TopSources, Totals,
+        Aggregate, Counts, Distributions, Figures, Icmp, Observation, PortDistinct, PortSets,
+        Ports, Profiles, Seed, Sources, TopSources, Totals,
     },
     rules::{Address, Class, PortTable, Version},
 };
@@ -45,18 +45,30 @@ impl Naive {
     }
 }
 
-/// All there is: figures, distributions, hosts by port, top sources, profiles.
+/// All there is: figures, distributions, hosts by port, sets of hosts, top sources, profiles.
 type Everything = (
     Figures,
-    (Distributions, (PortDistinct, (TopSources, Profiles))),
+    (
+        Distributions,
+        (PortDistinct, (PortSets, (TopSources, Profiles))),
+    ),
 );
+
+/// Twenty ports, most of which have many packets.
+fn port_sets() -> PortSets {
+    let ports = [
+        23, 22, 445, 80, 8080, 443, 3389, 2323, 1433, 6379, 5555, 8443, 81, 5900, 9530, 2375,
+        37215, 7547, 52869, 8545,
+    ];
+    PortSets::new(ports.map(|port| (PortTable::TcpSyn, port)), 10_000_000)
+}
 
 fn everything(seed: &Seed) -> Everything {
     let top = (
         TopSources::new(32 << 20, seed),
         Profiles::new(1 << 30, seed),
     );
-    let hosts = (PortDistinct::new(256 << 20), top);
+    let hosts = (PortDistinct::new(256 << 20), (port_sets(), top));
     (
         Figures::new(1 << 30, seed),
         (Distributions::default(), hosts),
@@ -71,9 +83,22 @@ fn many(criterion: &mut Criterion, name: &str, observations: &[Observation], see
         .sample_size(10);
     macro_rules! bench {
         ($name:literal, $new:expr) => {
+            bench!($name, $new, |_: &mut _| {});
+        };
+        // Where all of it was seen before, so that no table grows.
+        ($name:literal, $new:expr, again) => {
+            bench!($name, $new, |aggregate: &mut _| {
+                Aggregate::observe_batch(aggregate, observations);
+            });
+        };
+        ($name:literal, $new:expr, $prepare:expr) => {
             group.bench_function($name, |bencher| {
                 bencher.iter_batched(
-                    || $new,
+                    || {
+                        let mut aggregate = $new;
+                        $prepare(&mut aggregate);
+                        aggregate
+                    },
                     |mut aggregate| {
                         for batch in observations.chunks(512) {
                             aggregate.observe_batch(batch);
@@ -89,11 +114,16 @@ fn many(criterion: &mut Criterion, name: &str, observations: &[Observation], see
     bench!("figures", Figures::new(1 << 30, seed));
     bench!("distributions", Distributions::default());
     bench!("hosts by port", PortDistinct::new(256 << 20));
+    bench!("sets of hosts", port_sets());
     bench!("top sources", TopSources::new(32 << 20, seed));
     bench!("top sources, 1 MiB", TopSources::new(1 << 20, seed));
     bench!("profiles", Profiles::new(1 << 30, seed));
     bench!("profiles, 64 MiB", Profiles::new(64 << 20, seed));
     bench!("everything", everything(seed));
+    bench!("figures, again", Figures::new(1 << 30, seed), again);
+    bench!("hosts by port, again", PortDistinct::new(256 << 20), again);
+    bench!("profiles, again", Profiles::new(1 << 30, seed), again);
+    bench!("everything, again", everything(seed), again);
     group.finish();
 }
 
@@ -180,7 +210,7 @@ fn many_sources(criterion: &mut Criterion) {
     // All of them have counted the same packets.
     let mut all = everything(&seed);
     all.observe_batch(&observations);
-    let (figures, (distributions, (hosts, (top, profiles)))) = &all;
+    let (figures, (distributions, (hosts, (sets, (top, profiles))))) = &all;
     let counts = |class| figures.totals.class(class).packets;
     for class in Class::ALL
         .into_iter()
@@ -204,6 +234,12 @@ fn many_sources(criterion: &mut Criterion) {
     for (table, port, estimate) in hosts.iter() {
         let off = estimate.count as f64 / exact.get(table, port) as f64 - 1.0;
         assert!(off.abs() <= 6.0 * estimate.error, "{port}: {off}");
+    }
+    for (table, port) in sets.places() {
+        assert_eq!(
+            sets.hosts(&[(table, port)], &[]),
+            Some(exact.get(table, port))
+        );
     }
 }
 

@@ -5,10 +5,7 @@
 //! the lower half of the counts gives way at once. A count is not lowered; what a key may have had
 //! before it was counted is kept beside it, so that keys which were never forgotten stay exact.
 
-use super::{
-    Seed,
-    table::{Slot, Table},
-};
+use super::{Seed, dense::Dense, table::Slot};
 
 /// What is kept of a key.
 pub(super) trait Entry: Slot {
@@ -36,7 +33,7 @@ pub(super) trait Entry: Slot {
 /// 2 × packets / capacity.
 #[derive(Clone, Debug)]
 pub(super) struct Frequent<S> {
-    table: Table<S>,
+    table: Dense<S>,
     /// Packets that a key which is not there may have had, at most.
     missed: u64,
     forgotten: Forgotten,
@@ -64,15 +61,22 @@ impl<S: Entry> Frequent<S> {
     /// An empty table that takes at most `bytes`.
     pub(super) fn new(bytes: usize) -> Self {
         Self {
-            table: Table::new(bytes),
+            table: Dense::new(bytes),
             missed: 0,
             forgotten: Forgotten::default(),
         }
     }
 
+    /// See [`Dense::first`].
     #[inline]
-    pub(super) fn first(&self, hash: u32) -> Option<&S> {
+    pub(super) fn first(&self, hash: u32) -> u32 {
         self.table.first(hash)
+    }
+
+    /// See [`Dense::numbered`].
+    #[inline]
+    pub(super) fn numbered(&self, number: u32) -> Option<&S> {
+        self.table.numbered(number)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &S> {

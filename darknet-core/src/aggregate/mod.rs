@@ -32,6 +32,7 @@ pub mod top_sources;
 pub mod totals;
 
 mod counts;
+mod dense;
 mod family;
 mod few;
 mod figures;

@@ -95,27 +95,6 @@ impl<S: Slot> Table<S> {
         self.slots.iter().filter(|slot| slot.key().is_some())
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut S> {
-        self.slots.iter_mut().filter(|slot| slot.key().is_some())
-    }
-
-    /// Entries that there is room for.
-    pub(super) fn capacity(&self) -> usize {
-        self.bound / 4 * 3
-    }
-
-    /// Makes these the entries, as far as there is room.
-    pub(super) fn replace(&mut self, entries: Vec<S>, seed: &Seed) {
-        self.slots.fill(S::default());
-        self.taken = 0;
-        for entry in entries {
-            let key = entry.key().expect("an entry");
-            if let Some(slot) = self.entry(key, S::hash(key, seed) as u32, seed) {
-                *slot = entry;
-            }
-        }
-    }
-
     /// The slot of a key, if it is there.
     pub(super) fn get(&mut self, key: S::Key, seed: &Seed) -> Option<&mut S> {
         let at = self.find(key, S::hash(key, seed) as u32).ok()?;

@@ -1,0 +1,239 @@
+use super::{Seed, table::Slot};
+
+/// A hash table with a fixed bound whose entries lie side by side, in the order in which they came,
+/// behind an index of four bytes a place that is between three eighths and three quarters full.
+///
+/// For entries of several cache lines: free places take no memory, and growing moves no entry.
+#[derive(Clone, Debug)]
+pub(super) struct Dense<S> {
+    /// One more than the number of an entry, or 0: open addressing, linear probing from a seeded
+    /// hash. A power of two.
+    index: Vec<u32>,
+    /// Each as large as the others.
+    chunks: Vec<Vec<S>>,
+    taken: usize,
+    capacity: usize,
+}
+
+/// Entries in a chunk.
+const CHUNK: usize = 128;
+/// Places of an index that has its first entry.
+const PLACES_AT_FIRST: usize = 16;
+
+impl<S: Slot> Dense<S> {
+    /// An empty table that takes at most `bytes`, or twelve entries.
+    pub(super) fn new(bytes: usize) -> Self {
+        // An index may have 8/3 places for an entry, when it has just grown.
+        let entries = bytes / (size_of::<S>() + size_of::<u32>() * 8 / 3 + 1);
+        Self {
+            index: Vec::new(),
+            chunks: Vec::new(),
+            taken: 0,
+            capacity: entries.max(PLACES_AT_FIRST / 4 * 3),
+        }
+    }
+
+    /// Entries that there is room for.
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.taken == 0
+    }
+
+    /// The number of the entry at which a search for a key with this hash begins, to fetch the
+    /// index's memory early.
+    #[inline]
+    pub(super) fn first(&self, hash: u32) -> u32 {
+        let mask = self.index.len().wrapping_sub(1);
+        self.index.get(hash as usize & mask).copied().unwrap_or(0)
+    }
+
+    /// The entry with that number, to fetch its memory early.
+    #[inline]
+    pub(super) fn numbered(&self, number: u32) -> Option<&S> {
+        let at = (number as usize).checked_sub(1)?;
+        self.chunks.get(at / CHUNK)?.get(at % CHUNK)
+    }
+
+    /// The entry of a key, made now if it was not there; `None` if the table is full.
+    #[inline]
+    pub(super) fn entry(&mut self, key: S::Key, hash: u32, seed: &Seed) -> Option<&mut S> {
+        let at = match self.find(key, hash) {
+            Ok(at) => at,
+            Err(free) => self.take(key, hash, free, seed)?,
+        };
+        Some(&mut self.chunks[at / CHUNK][at % CHUNK])
+    }
+
+    /// The entry of a key, if it is there.
+    pub(super) fn get(&mut self, key: S::Key, seed: &Seed) -> Option<&mut S> {
+        let at = self.find(key, S::hash(key, seed) as u32).ok()?;
+        Some(&mut self.chunks[at / CHUNK][at % CHUNK])
+    }
+
+    /// Where the entry is, or else the place of the index where it would go.
+    #[inline]
+    fn find(&self, key: S::Key, hash: u32) -> Result<usize, usize> {
+        let mask = self.index.len().wrapping_sub(1);
+        let mut place = hash as usize & mask;
+        while let Some(&number) = self.index.get(place) {
+            let Some(at) = (number as usize).checked_sub(1) else {
+                break;
+            };
+            if self.chunks[at / CHUNK][at % CHUNK].key() == Some(key) {
+                return Ok(at);
+            }
+            place = (place + 1) & mask;
+        }
+        Err(place)
+    }
+
+    #[inline(never)]
+    fn take(&mut self, key: S::Key, hash: u32, mut free: usize, seed: &Seed) -> Option<usize> {
+        if self.taken == self.capacity {
+            return None;
+        }
+        if (self.taken + 1) * 4 > self.index.len() * 3 {
+            self.grow(seed);
+            free = self.find(key, hash).unwrap_or_else(|free| free);
+        }
+        let at = self.taken;
+        if at / CHUNK == self.chunks.len() {
+            self.chunks
+                .push(Vec::with_capacity(CHUNK.min(self.capacity)));
+        }
+        self.chunks[at / CHUNK].push(S::of(key));
+        self.taken += 1;
+        self.index[free] = u32::try_from(self.taken).expect("fewer than 2^32 entries");
+        Some(at)
+    }
+
+    fn grow(&mut self, seed: &Seed) {
+        let doubled = (self.index.len() * 2).max(PLACES_AT_FIRST);
+        self.index = vec![0; doubled];
+        for (entry, number) in self.chunks.iter().flatten().zip(1..) {
+            let key = entry.key().expect("an entry");
+            let mut place = S::hash(key, seed) as usize & (doubled - 1);
+            while self.index[place] != 0 {
+                place = (place + 1) & (doubled - 1);
+            }
+            self.index[place] = number;
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &S> {
+        self.chunks.iter().flatten()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut S> {
+        self.chunks.iter_mut().flatten()
+    }
+
+    /// Makes these the entries, as far as there is room.
+    pub(super) fn replace(&mut self, entries: Vec<S>, seed: &Seed) {
+        self.index.fill(0);
+        self.chunks.clear();
+        self.taken = 0;
+        for new in entries {
+            let key = new.key().expect("an entry");
+            if let Some(entry) = self.entry(key, S::hash(key, seed) as u32, seed) {
+                *entry = new;
+            }
+        }
+    }
+
+    /// Forgets everything, and gives the memory back.
+    pub(super) fn reset(&mut self) {
+        self.index = Vec::new();
+        self.chunks = Vec::new();
+        self.taken = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Copy, Default)]
+    struct Counter {
+        key: u32,
+        count: u32,
+    }
+
+    impl Slot for Counter {
+        type Key = u32;
+
+        fn key(&self) -> Option<u32> {
+            (self.count > 0).then_some(self.key)
+        }
+
+        fn of(key: u32) -> Self {
+            Self { key, count: 0 }
+        }
+
+        fn hash(key: u32, seed: &Seed) -> u64 {
+            seed.key(key)
+        }
+    }
+
+    fn add(table: &mut Dense<Counter>, key: u32, seed: &Seed) -> bool {
+        let hash = Counter::hash(key, seed) as u32;
+        let added = table.entry(key, hash, seed).map(|entry| entry.count += 1);
+        if added.is_some() {
+            assert!(
+                table.numbered(table.first(hash)).is_some(),
+                "a place to begin"
+            );
+        }
+        added.is_some()
+    }
+
+    fn contents(table: &Dense<Counter>) -> HashMap<u32, u32> {
+        table.iter().map(|entry| (entry.key, entry.count)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn counts_as_a_hash_map_does(keys in prop::collection::vec(0..900_u32, 0..2000)) {
+            let seed = Seed::random();
+            let mut table = Dense::new(1 << 20);
+            let mut expected = HashMap::new();
+            for key in keys {
+                prop_assert!(add(&mut table, key, &seed));
+                *expected.entry(key).or_insert(0) += 1;
+            }
+            prop_assert_eq!(contents(&table), expected.clone());
+            let entries: Vec<_> = table.iter().copied().filter(|entry| entry.key % 2 == 0).collect();
+            table.replace(entries, &seed);
+            expected.retain(|key, _| key % 2 == 0);
+            prop_assert_eq!(contents(&table), expected);
+            prop_assert!(table.get(1, &seed).is_none());
+        }
+    }
+
+    #[test]
+    fn a_full_table_keeps_what_it_has_in_the_memory_that_is_stated() {
+        let seed = Seed::random();
+        for (bytes, least) in [(0, 12), (1_000, 50), (100_000, 5_000)] {
+            let mut table = Dense::new(bytes);
+            let taken = (0..10_000)
+                .filter(|&key| add(&mut table, key, &seed))
+                .count();
+            assert_eq!(taken, table.capacity());
+            assert!(taken >= least, "{taken} in {bytes}");
+            let used = table.index.len() * 4 + taken * size_of::<Counter>();
+            assert!(used <= bytes.max(12 * 8 + 64), "{used} of {bytes}");
+            assert!(
+                add(&mut table, 0, &seed),
+                "a key that is there is still counted"
+            );
+            assert_eq!(contents(&table)[&0], 2);
+        }
+    }
+}
