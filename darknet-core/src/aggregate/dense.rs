@@ -17,14 +17,16 @@ pub(super) struct Dense<S> {
 
 /// Entries in a chunk.
 const CHUNK: usize = 128;
+/// What an entry takes in the index at most: four bytes for each of 8/3 places, when it has just
+/// grown.
+const INDEX_BYTES: usize = 11;
 /// Places of an index that has its first entry.
 const PLACES_AT_FIRST: usize = 16;
 
 impl<S: Slot> Dense<S> {
     /// An empty table that takes at most `bytes`, or twelve entries.
     pub(super) fn new(bytes: usize) -> Self {
-        // An index may have 8/3 places for an entry, when it has just grown.
-        let entries = bytes / (size_of::<S>() + size_of::<u32>() * 8 / 3 + 1);
+        let entries = bytes / (size_of::<S>() + INDEX_BYTES);
         Self {
             index: Vec::new(),
             chunks: Vec::new(),

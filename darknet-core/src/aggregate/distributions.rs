@@ -100,6 +100,7 @@ mod tests {
     use super::*;
     use crate::aggregate::Seed;
 
+    type Row = (BTreeMap<u8, u64>, BTreeMap<u32, u64>);
     type Rows = Vec<(Vec<(u8, u64)>, Vec<(u32, u64)>)>;
 
     fn say(distributions: &Distributions) -> Rows {
@@ -118,7 +119,7 @@ mod tests {
         ) {
             let seed = Seed::random();
             let mut parts = [(); 3].map(|()| Distributions::default());
-            let mut expected: BTreeMap<usize, (BTreeMap<u8, u64>, BTreeMap<u32, u64>)> = BTreeMap::new();
+            let mut expected: BTreeMap<usize, Row> = BTreeMap::new();
             for &(class, ttl, bytes, part) in &packets {
                 let class = Class::ALL[class];
                 let ttl = ttl.wrapping_sub(2);

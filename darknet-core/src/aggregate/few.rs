@@ -47,16 +47,18 @@ impl<const WIDTH: usize> Few<WIDTH> {
             registers::insert(bytes, hash(number));
             return;
         }
-        let wanted = &number.to_le_bytes()[..WIDTH];
+        let wanted = *number.to_le_bytes().first_chunk().expect("4 bytes at most");
         let length = usize::from(taken.0) * WIDTH;
-        if bytes[..length]
-            .chunks_exact(WIDTH)
-            .any(|kept| kept == wanted)
+        // All of them: no branch for each.
+        let (kept, _) = bytes[..length].as_chunks::<WIDTH>();
+        if kept
+            .iter()
+            .fold(false, |known, kept| known | (*kept == wanted))
         {
             return;
         }
         if usize::from(taken.0) < Self::EXACT {
-            bytes[length..length + WIDTH].copy_from_slice(wanted);
+            bytes[length..length + WIDTH].copy_from_slice(&wanted);
             taken.0 += 1;
             return;
         }

@@ -118,7 +118,7 @@ impl PortDistinct {
         for observation in batch {
             for (table, port) in PortTable::of(&observation.packet).into_iter().flatten() {
                 let index = ports::index(table, port);
-                touched |= matches!(self.ports[index], Kept::Registers(_)) as u64;
+                touched |= u64::from(matches!(self.ports[index], Kept::Registers(_)));
                 found[places] = (index, observation.hash());
                 places += 1;
             }

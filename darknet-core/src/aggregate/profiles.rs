@@ -60,9 +60,12 @@ use crate::time::Nanoseconds;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Profiles {
-    shards: Vec<(Frequent<Kept<u32>>, Frequent<Kept<u128>>)>,
+    shards: Vec<Shard>,
     seed: Seed,
 }
+
+/// IPv4 and IPv6.
+type Shard = (Frequent<Kept<u32>>, Frequent<Kept<u128>>);
 
 /// What a source did.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -337,12 +340,12 @@ impl Aggregate for Profiles {
                     (Class::Malformed, _) => {}
                     (_, Version::V4) => {
                         v4.count(u32::of(packet), hash, seed, |kept| {
-                            kept.count(packet, time, seed)
+                            kept.count(packet, time, seed);
                         });
                     }
                     (_, Version::V6) => {
                         v6.count(u128::of(packet), hash, seed, |kept| {
-                            kept.count(packet, time, seed)
+                            kept.count(packet, time, seed);
                         });
                     }
                 }

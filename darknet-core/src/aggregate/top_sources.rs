@@ -49,9 +49,12 @@ use super::{
 /// ```
 #[derive(Clone, Debug)]
 pub struct TopSources {
-    shards: Vec<(Frequent<Counter<u32>>, Frequent<Counter<u128>>)>,
+    shards: Vec<Shard>,
     seed: Seed,
 }
+
+/// IPv4 and IPv6.
+type Shard = (Frequent<Counter<u32>>, Frequent<Counter<u128>>);
 
 /// A source with many packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
