@@ -27,6 +27,10 @@ pub struct Ledger {
     /// Packets whose frame is shorter than their IP header says: cut by a driver, or by whoever
     /// sent them. They are observed.
     pub cut: u64,
+    /// Frames that came without what the kernel program had found, as their driver has no room for
+    /// it: they were walked again, and are observed. Those of the moments when a window ends may be
+    /// in its hosts and sources, or in the next one's.
+    pub walked: u64,
     /// Packet records without a time, counted at the time of the record before.
     pub untimed: u64,
     /// Packets that the network interface reports as dropped before they were received.
@@ -92,6 +96,7 @@ impl Ledger {
             observed,
             late,
             cut,
+            walked,
             untimed,
             missed_nic,
         } = self;
@@ -103,6 +108,7 @@ impl Ledger {
         *observed += other.observed;
         *late += other.late;
         *cut += other.cut;
+        *walked += other.walked;
         *untimed += other.untimed;
         *missed_nic += other.missed_nic;
     }
@@ -173,6 +179,7 @@ impl Serialize for Ledger {
             observed,
             late,
             cut,
+            walked,
             untimed,
             missed_nic,
         } = self;
@@ -190,6 +197,7 @@ impl Serialize for Ledger {
         map.serialize_entry("in_flight", &self.in_flight())?;
         map.serialize_entry("late", late)?;
         map.serialize_entry("cut", cut)?;
+        map.serialize_entry("walked", walked)?;
         map.serialize_entry("untimed", untimed)?;
         map.serialize_entry("lost", &Lost(self))?;
         map.serialize_entry("missed", &Missed { nic: *missed_nic })?;

@@ -90,7 +90,7 @@ fn json_has_the_layout_of_the_schema() {
     assert_eq!(
         keys(&document["ledger"]),
         sorted(
-            "received passed filtered counted delivered observed sampled_out not_requested in_flight late cut untimed lost missed"
+            "received passed filtered counted delivered observed sampled_out not_requested in_flight late cut walked untimed lost missed"
         )
     );
     assert_eq!(

@@ -453,6 +453,7 @@ fn frames_of_several_buffers_are_whole_or_named() {
         assert_eq!(lost(&document), truncated, "{fragments}");
         assert_eq!(number(&document["ledger"]["lost"]["truncated"]), truncated);
         assert_eq!(cell(&document, "cut"), cut, "{fragments}");
+        assert_eq!(cell(&document, "walked"), 0, "{fragments}");
         assert_eq!(cell(&document, "observed"), sent - truncated, "{fragments}");
     }
 }

@@ -103,6 +103,7 @@ fn frames_without_metadata_are_walked_again_and_say_the_same() {
         }
         let all = merged(windows);
         assert_eq!(all.ledger.observed, all.ledger.counted);
+        assert_eq!(all.ledger.walked, all.ledger.observed);
         let telescope = Telescope::new();
         assert_truth(&truth.expect("sent"), &all.snapshot(telescope.dark(), 0));
     }

@@ -37,6 +37,7 @@ impl Account {
         } = told;
         self.losses.merge(observed.losses);
         ledger.cut = observed.cut;
+        ledger.walked = observed.unmarked;
         let delivered = ledger.cell(Cell::Delivered);
         let seen = observed.packets + self.early;
         let carries_epoch = observed.unmarked + self.early == 0;
