@@ -467,8 +467,8 @@ fn huge_pages_are_used_where_there_are_enough() {
         zero_copy: ZeroCopy::Never,
         ..Options::default()
     };
-    // 16 MiB are eight pages.
-    for (reserved, expected) in [("0", false), ("7", false), ("12", true)] {
+    // 32 MiB are sixteen pages.
+    for (reserved, expected) in [("0", false), ("15", false), ("20", true)] {
         let _pages = HugePages::set(reserved);
         let mut queue = open(&world, &options);
         let outcome = queue.outcome();
