@@ -3,9 +3,9 @@
 #![cfg(target_os = "linux")]
 
 use std::{
-    sync::mpsc::channel,
+    sync::{Mutex, mpsc::channel},
     thread::{self, sleep},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use darknet_core::{
@@ -22,37 +22,42 @@ use darknet_tests::{
 use xtask::lab::World;
 
 const RATE: u64 = 100_000;
+/// How long it may take until a dead worker is missed: its panic is written first.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Watches while something happens, and gives all windows that closed.
 fn watched(
     world: &World,
     watch: &Watch,
     window: Duration,
-    during: impl FnOnce(&Control),
+    during: impl FnOnce(&Control, &Mutex<Vec<Window<LiveFigures>>>),
 ) -> Vec<Window<LiveFigures>> {
     let telescope = Telescope::new().with_window(window).expect("a window");
     let control = Control::new();
     let (started, has_started) = channel();
+    let windows: Mutex<Vec<Window<LiveFigures>>> = Mutex::default();
     thread::scope(|scope| {
         let watching = scope.spawn(|| {
-            let mut windows = Vec::new();
             let watched = world.telescope().enter(|| {
                 telescope.watch(watch, &control, |event| match event {
                     Event::Started(got) => {
                         started.send(got.packets).expect("somebody waits");
                     }
-                    Event::Closed(window) => windows.push(window.clone()),
+                    Event::Closed(window) => {
+                        let window = window.clone();
+                        windows.lock().expect("nobody panics").push(window);
+                    }
                     Event::Open(_) | Event::Changed(_) => {}
                 })
             });
             watched.expect("the namespace").expect("it watches");
-            windows
         });
         assert_eq!(has_started.recv().expect("it starts"), watch.packets);
-        during(&control);
+        during(&control, &windows);
         control.stop();
-        watching.join().expect("windows")
-    })
+        watching.join().expect("it ends");
+    });
+    windows.into_inner().expect("nobody panics")
 }
 
 /// Every destination is dark, and frames may wait for long.
@@ -62,7 +67,7 @@ fn frames(world: &World) -> Watch {
     watch.any = true;
     watch.sockets.ring = 32_768;
     watch.sockets.frames = 32_768;
-    watch.sockets.chunk = 2048;
+    watch.sockets.chunk = Some(2048);
     watch
 }
 
@@ -86,7 +91,7 @@ fn frames_without_metadata_are_walked_again_and_say_the_same() {
     };
     for window in [Duration::from_secs(60), Duration::from_millis(200)] {
         let mut truth = None;
-        let windows = watched(&world, &watch, window, |_| {
+        let windows = watched(&world, &watch, window, |_, _| {
             truth = Some(send(&world, &plan, Some(RATE)).1);
             sleep(Duration::from_millis(300));
         });
@@ -124,7 +129,7 @@ fn frames_without_metadata_are_lost_by_name_too() {
     watch.sockets.ring = 64;
     watch.sockets.frames = 64;
     let mut sent = 0;
-    let windows = watched(&world, &watch, Duration::from_millis(200), |_| {
+    let windows = watched(&world, &watch, Duration::from_millis(200), |_, _| {
         for _ in 0..5 {
             sent += send(&world, &plan, Some(20 * RATE)).0.sent;
         }
@@ -161,17 +166,31 @@ fn a_worker_that_dies_takes_its_packets_with_it_and_the_others_go_on() {
             ..frames(&world)
         };
         let mut sent = 0;
-        let windows = watched(&world, &watch, Duration::from_millis(200), |control| {
-            // By the first queue.
-            thread::scope(|scope| {
-                let traffic = Traffic::begin(scope, &world, &plan, RATE);
-                sleep(Duration::from_millis(500));
-                control.end_worker(dying);
-                sleep(Duration::from_millis(700));
-                sent = traffic.end().sent;
-            });
-        });
         let is_partial = |window: &Window<LiveFigures>| !window.faults.is_empty();
+        let windows = watched(
+            &world,
+            &watch,
+            Duration::from_millis(200),
+            |control, windows| {
+                // By the first queue.
+                thread::scope(|scope| {
+                    let traffic = Traffic::begin(scope, &world, &plan, RATE);
+                    sleep(Duration::from_millis(500));
+                    control.end_worker(dying);
+                    let begun = Instant::now();
+                    while !windows
+                        .lock()
+                        .expect("nobody panics")
+                        .iter()
+                        .any(is_partial)
+                    {
+                        assert!(begun.elapsed() < PATIENCE, "{name}");
+                        sleep(Duration::from_millis(50));
+                    }
+                    sent = traffic.end().sent;
+                });
+            },
+        );
         let first = windows.iter().position(is_partial).expect("it is told");
         assert!(first >= 1, "{name}");
         for (number, window) in windows.iter().enumerate() {

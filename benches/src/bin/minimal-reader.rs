@@ -1,5 +1,5 @@
 //! The floor of an AF_XDP reader: one queue in copy mode under Darknet's own kernel program, and
-//! nothing but a walk of its rings. On the line that ends its standard input, or at its end, it
+//! nothing but a walk of its rings, of so many frames. On the line that ends its standard input, or at its end, it
 //! prints how many frames came.
 //!
 //! Only what `Documentation/networking/af_xdp.rst` asks for; errors end it.
@@ -16,14 +16,13 @@ mod minimal {
         os::fd::BorrowedFd,
         ptr::null_mut,
         sync::atomic::{AtomicBool, AtomicU32, Ordering},
+        time::Duration,
     };
 
     use darknet_core::kernel::{Delivery, Kernel, Settings};
     use libc::{c_int, c_void};
 
     const CHUNK: u64 = 4096;
-    const CHUNKS: u64 = 4096;
-    const SLOTS: u32 = 2048;
     static ENOUGH: AtomicBool = AtomicBool::new(false);
 
     fn checked(result: impl TryInto<i64>) -> i64 {
@@ -46,15 +45,15 @@ mod minimal {
         checked(unsafe { libc::setsockopt(socket, libc::SOL_XDP, option, value, length) });
     }
 
-    pub(crate) fn run(interface: &str) {
+    pub(crate) fn run(interface: &str, slots: u32) {
         // SAFETY: takes numbers only.
         let socket = checked(unsafe { libc::socket(libc::AF_XDP, libc::SOCK_RAW, 0) }) as c_int;
         let anonymous = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE;
-        let umem = map((CHUNK * CHUNKS) as usize, anonymous, -1, 0);
+        let umem = map((CHUNK * u64::from(slots)) as usize, anonymous, -1, 0);
         // SAFETY: plain numbers, of which 0 is one.
         let mut registration: libc::xdp_umem_reg = unsafe { zeroed() };
         registration.addr = umem as u64;
-        registration.len = CHUNK * CHUNKS;
+        registration.len = CHUNK * u64::from(slots);
         registration.chunk_size = CHUNK as u32;
         set(socket, libc::XDP_UMEM_REG, &registration);
         let rings = [
@@ -63,7 +62,7 @@ mod minimal {
             libc::XDP_RX_RING,
         ];
         for ring in rings {
-            set(socket, ring, &SLOTS);
+            set(socket, ring, &slots);
         }
         // SAFETY: plain numbers, of which 0 is one.
         let mut at: libc::xdp_mmap_offsets = unsafe { zeroed() };
@@ -80,7 +79,7 @@ mod minimal {
             )
         });
         let ring = |offsets: &libc::xdp_ring_offset, entry: usize, page: i64| {
-            let bytes = offsets.desc as usize + SLOTS as usize * entry;
+            let bytes = offsets.desc as usize + slots as usize * entry;
             let start = map(bytes, libc::MAP_SHARED | libc::MAP_POPULATE, socket, page);
             let field = |offset: u64| start.wrapping_add(offset as usize);
             let [producer, consumer] = [offsets.producer, offsets.consumer].map(|offset| {
@@ -92,12 +91,14 @@ mod minimal {
         let (filled, _, chunks) = ring(&at.fr, 8, libc::XDP_UMEM_PGOFF_FILL_RING as i64);
         let (produced, consumed, frames) = ring(&at.rx, 16, libc::XDP_PGOFF_RX_RING);
         let give = |slot: u32, chunk: u64| {
-            let slot = chunks.cast::<u64>().wrapping_add((slot % SLOTS) as usize);
+            let slot = chunks
+                .cast::<u64>()
+                .wrapping_add((slot & (slots - 1)) as usize);
             // SAFETY: a slot of the FILL ring that the kernel does not read yet.
             unsafe { slot.write(chunk) };
         };
-        (0..SLOTS).for_each(|slot| give(slot, u64::from(slot) * CHUNK));
-        filled.store(SLOTS, Ordering::Release);
+        (0..slots).for_each(|slot| give(slot, u64::from(slot) * CHUNK));
+        filled.store(slots, Ordering::Release);
         // SAFETY: plain numbers, of which 0 is one.
         let mut address: libc::sockaddr_xdp = unsafe { zeroed() };
         address.sxdp_family = libc::AF_XDP as u16;
@@ -106,8 +107,13 @@ mod minimal {
         // SAFETY: reads a string that lives.
         address.sxdp_ifindex = unsafe { libc::if_nametoindex(name.as_ptr()) };
         let (place, length) = ((&raw const address).cast(), size_of_val(&address) as u32);
+        // The kernel takes a moment to take down the socket of a run before this one.
         // SAFETY: the kernel reads `length` bytes of an address that lives.
-        checked(unsafe { libc::bind(socket, place, length) });
+        while unsafe { libc::bind(socket, place, length) } < 0 {
+            let error = io::Error::last_os_error();
+            assert_eq!(error.raw_os_error(), Some(libc::EBUSY), "{error}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
 
         let settings = Settings {
             delivery: Delivery::Frames,
@@ -122,7 +128,7 @@ mod minimal {
             let _ = io::stdin().lock().lines().next();
             ENOUGH.store(true, Ordering::Relaxed);
         });
-        let (mut next, mut free) = (0u32, SLOTS);
+        let (mut next, mut free) = (0u32, slots);
         while !ENOUGH.load(Ordering::Relaxed) {
             let end = produced.load(Ordering::Acquire);
             if next == end {
@@ -130,7 +136,7 @@ mod minimal {
                 continue;
             }
             while next != end {
-                let slot = (next % SLOTS) as usize;
+                let slot = (next & (slots - 1)) as usize;
                 let frame = frames.cast::<libc::xdp_desc>().wrapping_add(slot);
                 // SAFETY: a slot of the RX ring that the kernel has published.
                 let chunk = unsafe { (*frame).addr } & !(CHUNK - 1);
@@ -146,8 +152,9 @@ mod minimal {
 
 #[cfg(target_os = "linux")]
 fn main() {
-    let interface = std::env::args().nth(1).expect("an interface");
-    minimal::run(&interface);
+    let [interface, slots] = [1, 2].map(|at| std::env::args().nth(at));
+    let slots = slots.expect("so many frames").parse();
+    minimal::run(&interface.expect("an interface"), slots.expect("a number"));
 }
 
 #[cfg(not(target_os = "linux"))]

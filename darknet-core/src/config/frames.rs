@@ -17,9 +17,9 @@ pub struct FrameConfig {
     /// Chunks of memory of each queue; at least `ring`. A driver that writes into them itself
     /// keeps as many as its own ring has. Default: as many as `ring`.
     pub frames: Option<u32>,
-    /// Bytes of a chunk: 2,048 or 4,096, of which 256 stay free. A queue takes `frames` times as
-    /// many: 32 MiB by default. Default: 4,096.
-    pub chunk: u32,
+    /// Bytes of a chunk: 2,048 or 4,096, of which 280 stay free at most. A queue takes `frames`
+    /// times as many. Default: 2,048 where frames are copied and fit, else 4,096.
+    pub chunk: Option<u32>,
     /// Whether chunks are on huge pages of 2 MiB, where enough are reserved
     /// (`/proc/sys/vm/nr_hugepages`). Default: false.
     pub huge_pages: bool,

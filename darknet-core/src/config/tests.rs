@@ -45,6 +45,7 @@ fn every_key_of_the_example_is_read() {
         filter: Filter::new(&nets(&["198.51.100.0/24"]), FilterAction::Drop).expect("a filter"),
         frames: FrameConfig {
             frames: Some(8192),
+            chunk: Some(4096),
             ..FrameConfig::default()
         },
         ..Config::default()
@@ -80,7 +81,7 @@ fn what_is_read_is_what_is_meant() {
         frames: FrameConfig {
             ring: 64,
             frames: Some(128),
-            chunk: 2048,
+            chunk: Some(2048),
             huge_pages: true,
             zero_copy: ZeroCopy::Require,
             fragments: Fragments::Refuse,
@@ -98,7 +99,7 @@ fn what_is_read_is_what_is_meant() {
     let sockets = watch.sockets;
     assert_eq!(
         (sockets.ring, sockets.frames, sockets.chunk),
-        (64, 128, 2048)
+        (64, 128, Some(2048))
     );
     assert!(sockets.huge_pages && sockets.busy_poll.is_some());
     assert_eq!(

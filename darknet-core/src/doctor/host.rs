@@ -3,7 +3,8 @@ use crate::kernel::{OLDEST, absent_capabilities};
 
 /// `CAP_IPC_LOCK`, `include/uapi/linux/capability.h`.
 const IPC_LOCK: u32 = 14;
-/// What packets that are taken whole lie in, for each queue: 8,192 chunks of 4,096 bytes.
+/// What packets that are taken whole lie in, for each queue: 8,192 chunks of 4,096 bytes,
+/// or of 2,048 if they are copied.
 const UMEM: u64 = 8_192 * 4_096;
 
 /// What every telescope needs.

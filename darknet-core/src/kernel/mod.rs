@@ -59,7 +59,7 @@ pub use settings::{Delivery, Settings};
 
 use std::os::fd::{AsFd, OwnedFd};
 
-pub(crate) use sys::{interface_index, set_nice};
+pub(crate) use sys::{interface_index, run_first};
 
 use self::{counters::Counters, pins::Pins, program::Program, sys::Link};
 use crate::{Error, Nanoseconds};

@@ -11,6 +11,7 @@ use std::{
     os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd},
     ptr::NonNull,
     sync::atomic::AtomicU64,
+    time::Duration,
 };
 
 use aya::maps::MapData;
@@ -100,15 +101,28 @@ impl Drop for Words {
     }
 }
 
-/// Has this thread run before others of the same processor: sets its nice value.
+/// Has this thread run before others of the same processor, and as soon as it wakes up: sets its
+/// nice value and, where the kernel knows it (since 6.12), its slice of time. A thread with a short
+/// slice that wakes up does not wait for the end of another's (`do_preempt_short`,
+/// kernel/sched/fair.c).
 ///
 /// # Errors
 ///
-/// `EACCES` or `EPERM` without CAP_SYS_NICE.
-pub(crate) fn set_nice(value: libc::c_int) -> io::Result<()> {
-    // SAFETY: takes three numbers; 0 is the calling thread (setpriority(2), C library/kernel
-    // differences), and no memory is touched.
-    let failed = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, value) };
+/// `EPERM` without CAP_SYS_NICE.
+pub(crate) fn run_first(nice: i32, slice: Duration) -> io::Result<()> {
+    let wanted = libc::sched_attr {
+        size: size_of::<libc::sched_attr>() as u32,
+        sched_policy: libc::SCHED_OTHER as u32,
+        sched_flags: 0,
+        sched_nice: nice,
+        sched_priority: 0,
+        sched_runtime: slice.as_nanos() as u64,
+        sched_deadline: 0,
+        sched_period: 0,
+    };
+    // SAFETY: the kernel reads `size` bytes of a value that outlives the call; 0 is the calling
+    // thread.
+    let failed = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const wanted, 0) };
     match failed {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),

@@ -15,9 +15,9 @@ use crate::{
 };
 
 const RING: u32 = 2048;
-const CHUNK: u32 = 4096;
-/// Where the kernel puts a packet in copy mode: `XDP_PACKET_HEADROOM`.
-const HEADROOM: u64 = 256;
+const CHUNK: u32 = 2048;
+/// Where the kernel puts a packet in copy mode: behind `XDP_PACKET_HEADROOM` and room for metadata.
+const HEADROOM: u64 = 256 + 24;
 
 /// A queue that was filled by nobody but us, and the worker's tables.
 pub struct Stages {

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use crossbeam::channel::{Receiver, Sender, TryRecvError};
 
@@ -12,6 +12,12 @@ use super::{
 const PAUSE: Duration = Duration::from_millis(1);
 /// How long it waits for frames, of which the first wakes it up.
 const PATIENCE: Duration = Duration::from_millis(5);
+/// How long it sleeps after a few packets, so that more of them come together and other threads of
+/// its processor run meanwhile, not when a ring fills up: some 100 µs with what the kernel adds, in
+/// which 1,500 packets come at 10 Gbit/s.
+const NAP: Duration = Duration::from_micros(50);
+/// Fewer packets than this are few.
+const FEW: usize = 512;
 
 /// What a worker is told.
 pub(super) enum Order {
@@ -62,13 +68,15 @@ impl Worker {
                 Err(TryRecvError::Empty) => {}
                 Err(TryRecvError::Disconnected) => return,
             }
-            let mut taken = false;
+            let mut most = 0;
             for inlet in &mut self.inlets {
-                taken |= inlet.take(&mut self.epochs, self.open);
+                most = most.max(inlet.take(&mut self.epochs, self.open));
             }
-            if !taken {
+            if most == 0 {
                 self.epochs.flush();
                 self.rest();
+            } else if most < FEW && self.inlets.iter().all(Inlet::is_deep) {
+                thread::sleep(NAP);
             }
         }
     }
@@ -95,7 +103,7 @@ impl Worker {
             _ => false,
         };
         if !waited {
-            std::thread::sleep(PAUSE);
+            thread::sleep(PAUSE);
         }
     }
 }

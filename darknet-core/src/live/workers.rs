@@ -14,11 +14,13 @@ use super::{
     inlet::Inlet,
     worker::{Order, Worker},
 };
-use crate::{Error, aggregate::Seed, kernel::set_nice};
+use crate::{Error, aggregate::Seed, kernel::run_first};
 
 /// What a worker has beside other threads of its processor: a ring of frames is full in
 /// milliseconds, and closing a window, or another program, may take as long.
 const NICE: i32 = -10;
+/// The shortest that there is. Without it a worker that wakes up waits for some 3 ms.
+const SLICE: Duration = Duration::from_micros(100);
 
 /// The handle of the threads that take what the kernel delivers. They end when it is dropped.
 pub(super) struct Workers {
@@ -82,7 +84,7 @@ impl Workers {
                 if let Some(processor) = processor {
                     pin(processor);
                 }
-                if let Err(error) = set_nice(NICE) {
+                if let Err(error) = run_first(NICE, SLICE) {
                     tracing::debug!("a worker could not be put before other threads: {error}");
                 }
                 worker.work(&inbox);

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use darknet_ebpf::Metadata;
+
 use super::{interface::Interface, socket::Rung};
 use crate::Error;
 
@@ -15,19 +17,20 @@ use crate::Error;
 ///     zero_copy: ZeroCopy::Require,
 ///     ..Options::default()
 /// };
-/// assert_eq!(options.chunk, 4096);
+/// assert_eq!(options.chunk, None);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The receive queue of the interface, from 0. Default: 0.
     pub queue: u32,
-    /// Frames in memory, of `chunk` bytes each; from `ring` to 1,048,576. Where a driver keeps them in a ring
-    /// of its own (zero-copy), those cannot wait to be read. Default: 8,192, which is 32 MiB.
+    /// Frames in memory, of `chunk` bytes each; from `ring` to 1,048,576. Where a driver keeps them
+    /// in a ring of its own (zero-copy), those cannot wait to be read. Default: 8,192.
     pub frames: u32,
-    /// Bytes of a frame: 2,048 or 4,096, of which the kernel keeps 256 free before the packet. With
-    /// 2,048 some drivers cut longer packets without saying so (igb: more than 1,024 bytes).
-    /// Default: 4,096.
-    pub chunk: u32,
+    /// Bytes of a frame: 2,048 or 4,096, of which 256 are kept free before the packet, or 280 where
+    /// packets are copied. Default, `None`: 2,048 where packets are copied and those of the
+    /// interface's MTU fit, which is quicker (`benches/README.md`); else 4,096, as with 2,048 some
+    /// drivers cut longer packets without saying so (igb: more than 1,024 bytes).
+    pub chunk: Option<u32>,
     /// Entries of the RX ring and of the FILL ring: a power of two, from 2 to 65,536. As many
     /// packets may wait to be read. Default: 8,192, which 2 million packets a second fill in 4 ms.
     pub ring: u32,
@@ -51,7 +54,7 @@ impl Default for Options {
         Self {
             queue: 0,
             frames: 8192,
-            chunk: 4096,
+            chunk: None,
             ring: 8192,
             huge_pages: false,
             zero_copy: ZeroCopy::Prefer,
@@ -116,8 +119,15 @@ impl Default for BusyPoll {
     }
 }
 
+/// The chunks that there are: `xdp_umem_reg` (`net/xdp/xdp_umem.c`) takes from 2,048 bytes to a page,
+/// a power of two.
+const CHUNKS: [u32; 2] = [2048, 4096];
 /// `XDP_PACKET_HEADROOM` (`include/uapi/linux/bpf.h`): what the kernel keeps free in each chunk.
 const HEADROOM: u32 = 256;
+/// What else is kept free where packets are copied: as much as [`Metadata`] takes. It begins with a
+/// line of the cache then, which holds the addresses and ports of most packets too: the reader has
+/// one line of each packet fetched from the processor that copied it, and not two.
+const LEAD: u32 = size_of::<Metadata>() as u32;
 /// An Ethernet header with two VLAN tags, which the MTU does not count.
 const LINK_HEADER: u32 = 14 + 2 * 4;
 /// Above it the kernel may have no memory in one piece, and nobody has asked for more.
@@ -138,9 +148,10 @@ impl Options {
         if !self.ring.is_power_of_two() || !(2..=RING_AT_MOST).contains(&self.ring) {
             return setting("ring", self.ring, "a power of two, from 2 to 65536");
         }
-        // `xdp_umem_reg` (`net/xdp/xdp_umem.c`): from 2,048 to a page, a power of two.
-        if ![2048, 4096].contains(&self.chunk) {
-            return setting("chunk", self.chunk, "2048 or 4096");
+        if let Some(chunk) = self.chunk
+            && !CHUNKS.contains(&chunk)
+        {
+            return setting("chunk", chunk, "2048 or 4096");
         }
         if !(self.ring..=FRAMES_AT_MOST).contains(&self.frames) {
             let rule = "at least ring, so that the FILL ring can be filled, and at most 1048576";
@@ -160,44 +171,67 @@ impl Options {
                 rule: "below the number of its receive queues (from 0); ethtool -L IF rx N makes more",
             });
         }
-        let fits = interface.mtu <= self.longest_mtu();
-        if !fits && self.fragments == Fragments::Refuse {
-            return Err(self.too_long(interface));
-        }
         let modes: &[bool] = match self.zero_copy {
             ZeroCopy::Prefer => &[true, false],
             ZeroCopy::Never => &[false],
             ZeroCopy::Require => &[true],
         };
-        let buffers: &[bool] = match (self.fragments, fits) {
-            (Fragments::Refuse, _) => &[false],
-            (_, true) => &[true, false],
-            (_, false) => &[true],
-        };
         let rungs = modes.iter().flat_map(|&zero_copy| {
+            let headroom = if zero_copy { 0 } else { LEAD };
+            let chunk = self.chunk_of(zero_copy, interface);
+            let buffers: &[bool] = match (
+                self.fragments,
+                interface.mtu <= longest_mtu(chunk, headroom),
+            ) {
+                (Fragments::Refuse, true) => &[false],
+                (Fragments::Refuse, false) => &[],
+                (_, true) => &[true, false],
+                (_, false) => &[true],
+            };
             buffers.iter().map(move |&multi_buffer| Rung {
                 zero_copy,
                 multi_buffer,
+                chunk,
+                headroom,
             })
         });
-        Ok(rungs.collect())
+        let rungs: Vec<_> = rungs.collect();
+        if rungs.is_empty() {
+            self.check_mtu(interface)?;
+        }
+        Ok(rungs)
     }
 
-    /// The longest MTU whose packets fit into a frame: `xsk_pool_get_rx_frame_size`
-    /// (`include/net/xdp_sock_drv.h`) less the Ethernet header.
-    pub(super) const fn longest_mtu(&self) -> u32 {
-        self.chunk - HEADROOM - LINK_HEADER
+    /// Bytes of a frame on this interface.
+    fn chunk_of(&self, zero_copy: bool, interface: &Interface) -> u32 {
+        let [small, large] = CHUNKS;
+        let fits = interface.mtu <= longest_mtu(small, LEAD);
+        self.chunk
+            .unwrap_or(if fits && !zero_copy { small } else { large })
     }
 
-    /// The error of an interface whose packets don't fit.
-    pub(super) fn too_long(&self, interface: &Interface) -> Error {
-        Error::FrameSize {
+    /// # Errors
+    ///
+    /// Packets of the interface don't fit into a frame, if they are copied.
+    pub(super) fn check_mtu(&self, interface: &Interface) -> Result<(), Error> {
+        let chunk = self.chunk.unwrap_or(CHUNKS[1]);
+        let most = longest_mtu(chunk, LEAD);
+        if interface.mtu <= most {
+            return Ok(());
+        }
+        Err(Error::FrameSize {
             name: interface.name.clone(),
             mtu: interface.mtu,
-            chunk: self.chunk,
-            most: self.longest_mtu(),
-        }
+            chunk,
+            most,
+        })
     }
+}
+
+/// The longest MTU whose packets fit into a frame: `xsk_pool_get_rx_frame_size`
+/// (`include/net/xdp_sock_drv.h`) less the Ethernet header.
+const fn longest_mtu(chunk: u32, headroom: u32) -> u32 {
+    chunk - HEADROOM - headroom - LINK_HEADER
 }
 
 #[cfg(test)]
@@ -249,7 +283,7 @@ mod tests {
             (
                 "no chunk",
                 Options {
-                    chunk: 0,
+                    chunk: Some(0),
                     ..right.clone()
                 },
                 "chunk is 0; it must be 2048 or 4096",
@@ -257,7 +291,7 @@ mod tests {
             (
                 "big chunk",
                 Options {
-                    chunk: 8192,
+                    chunk: Some(8192),
                     ..right.clone()
                 },
                 "chunk is 8192; it must be 2048",
@@ -309,13 +343,24 @@ mod tests {
     fn what_is_tried_is_what_was_asked_for() {
         use Fragments::{Assemble, Refuse, Truncate};
         use ZeroCopy::{Never, Prefer, Require};
-        let all = [(true, true), (true, false), (false, true), (false, false)];
+        let rung = |zero_copy, multi_buffer, chunk| Rung {
+            zero_copy,
+            multi_buffer,
+            chunk,
+            headroom: if zero_copy { 0 } else { 24 },
+        };
+        let direct = |multi_buffer| rung(true, multi_buffer, 4096);
+        let copied = |multi_buffer| rung(false, multi_buffer, 2048);
+        let large = |multi_buffer| rung(false, multi_buffer, 4096);
+        let all = [direct(true), direct(false), copied(true), copied(false)];
         for (zero_copy, fragments, mtu, expected) in [
             (Prefer, Assemble, 1500, &all[..]),
-            (Prefer, Refuse, 1500, &[(true, false), (false, false)]),
-            (Prefer, Truncate, 3819, &[(true, true), (false, true)]),
-            (Never, Assemble, 3818, &[(false, true), (false, false)]),
-            (Require, Assemble, 9000, &[(true, true)]),
+            (Prefer, Refuse, 1746, &[direct(false), copied(false)]),
+            (Prefer, Refuse, 1747, &[direct(false), large(false)]),
+            (Prefer, Refuse, 3795, &[direct(false)]),
+            (Prefer, Truncate, 3819, &[direct(true), large(true)]),
+            (Never, Assemble, 3794, &[large(true), large(false)]),
+            (Require, Assemble, 9000, &[direct(true)]),
         ] {
             let options = Options {
                 zero_copy,
@@ -323,10 +368,6 @@ mod tests {
                 ..Options::default()
             };
             let rungs = options.rungs(&interface(None, mtu)).expect("some");
-            let rungs: Vec<_> = rungs
-                .iter()
-                .map(|rung| (rung.zero_copy, rung.multi_buffer))
-                .collect();
             assert_eq!(rungs, expected, "{options:?}, MTU {mtu}");
         }
     }
@@ -334,17 +375,18 @@ mod tests {
     #[test]
     fn an_mtu_that_does_not_fit_is_an_error_that_says_what_does() {
         let options = Options {
-            chunk: 2048,
+            chunk: Some(2048),
             fragments: Fragments::Refuse,
+            zero_copy: ZeroCopy::Never,
             ..Options::default()
         };
-        options.rungs(&interface(None, 1770)).expect("fits");
+        options.rungs(&interface(None, 1746)).expect("fits");
         let error = options
-            .rungs(&interface(None, 1771))
+            .rungs(&interface(None, 1747))
             .expect_err("does not fit");
         let error = error.to_string();
         assert!(
-            error.contains("1771") && error.contains("1770") && error.contains("2048"),
+            error.contains("1747") && error.contains("1746") && error.contains("2048"),
             "{error}"
         );
     }

@@ -106,6 +106,8 @@ impl Queue {
                 interface,
                 queue: options.queue,
                 mode,
+                ring: options.ring,
+                chunk: exchange.umem.chunk(),
                 huge_pages: exchange.umem.is_huge(),
                 multi_buffer,
                 // Each rung asks for it, and the kernel refuses flags that it doesn't know.

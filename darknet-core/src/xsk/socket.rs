@@ -44,6 +44,10 @@ pub struct Outcome {
     pub queue: u32,
     /// Whether packets are copied, as the kernel says (`XDP_OPTIONS`).
     pub mode: Mode,
+    /// Entries of its rings.
+    pub ring: u32,
+    /// Bytes of a frame.
+    pub chunk: u32,
     /// Whether frames are on huge pages that were reserved.
     pub huge_pages: bool,
     /// Whether packets of several frames are received.
@@ -62,6 +66,8 @@ impl fmt::Display for Outcome {
             interface,
             queue,
             mode,
+            ring: _,
+            chunk: _,
             huge_pages,
             multi_buffer,
             need_wakeup: _,
@@ -115,6 +121,10 @@ impl fmt::Display for Refusal {
 pub(super) struct Rung {
     pub(super) zero_copy: bool,
     pub(super) multi_buffer: bool,
+    /// Bytes of a frame.
+    pub(super) chunk: u32,
+    /// How many of them are kept free, beside those that the kernel keeps.
+    pub(super) headroom: u32,
 }
 
 impl Rung {
@@ -206,9 +216,7 @@ pub(super) fn bind(interface: &Interface, options: &Options) -> Result<Bound, Er
             },
         }
     }
-    if interface.mtu > options.longest_mtu() {
-        return Err(options.too_long(interface));
-    }
+    options.check_mtu(interface)?;
     let last = refusals.pop().map(|refusal| refusal.source);
     let source = last.unwrap_or_else(|| io::ErrorKind::Unsupported.into());
     Err(refused(interface, options, source))
@@ -258,12 +266,10 @@ fn bind_in_time(
 /// A socket with its umem and rings, the FILL ring filled, ready to be bound. The last is why the
 /// umem is not on huge pages, if it should be.
 fn prepare(options: &Options, rung: Rung) -> Result<(OwnedFd, Exchange, Option<io::Error>), Error> {
-    let Options {
-        frames,
-        chunk,
-        ring,
-        ..
-    } = *options;
+    let Options { frames, ring, .. } = *options;
+    let Rung {
+        chunk, headroom, ..
+    } = rung;
     let socket = sys::socket().map_err(|source| match source.kind() {
         // `xsk_create`, `net/xdp/xsk.c`.
         io::ErrorKind::PermissionDenied => Error::Privilege {
@@ -280,7 +286,7 @@ fn prepare(options: &Options, rung: Rung) -> Result<(OwnedFd, Exchange, Option<i
         ),
         source,
     })?;
-    let registered = sys::register(socket.as_fd(), umem.chunks(), umem.length(), chunk);
+    let registered = sys::register(socket.as_fd(), &umem, headroom);
     registered.map_err(|source| Error::System {
         doing: format!(
             "locking {mebibytes} MiB for {frames} frames of {chunk} bytes (take fewer frames, raise \

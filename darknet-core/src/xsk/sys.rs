@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::mmap::Chunks;
+use super::umem::Umem;
 
 /// `include/uapi/asm-generic/socket.h`; not in the libc crate.
 const SO_PREFER_BUSY_POLL: libc::c_int = 69;
@@ -117,18 +117,15 @@ pub(super) fn offsets(socket: BorrowedFd<'_>) -> io::Result<libc::xdp_mmap_offse
 ///
 /// `ENOBUFS` where RLIMIT_MEMLOCK is too small without CAP_IPC_LOCK, `ENOMEM`, `EINVAL`
 /// (`xdp_umem_reg`, `net/xdp/xdp_umem.c`).
-pub(super) fn register(
-    socket: BorrowedFd<'_>,
-    chunks: &Chunks,
-    length: u64,
-    chunk: u32,
-) -> io::Result<()> {
+pub(super) fn register(socket: BorrowedFd<'_>, umem: &Umem, headroom: u32) -> io::Result<()> {
+    let (chunks, length) = (umem.chunks(), umem.length());
     assert!(length <= chunks.length() as u64, "the umem is all mapped");
     // SAFETY: a struct of numbers.
     let mut registration: libc::xdp_umem_reg = unsafe { MaybeUninit::zeroed().assume_init() };
     registration.addr = chunks.address() as u64;
     registration.len = length;
-    registration.chunk_size = chunk;
+    registration.chunk_size = umem.chunk();
+    registration.headroom = headroom;
     // SAFETY: the struct of this option. The kernel pins the pages, so they stay as long as it may
     // write to them; that nobody reads a chunk while it may is the contract of `Chunks::bytes`.
     unsafe { set(socket, libc::SOL_XDP, libc::XDP_UMEM_REG, &registration) }

@@ -77,6 +77,11 @@ impl Umem {
         &self.chunks
     }
 
+    /// Bytes of a chunk.
+    pub(super) const fn chunk(&self) -> u32 {
+        self.chunk
+    }
+
     /// Bytes of all chunks.
     pub(super) const fn length(&self) -> u64 {
         self.length
