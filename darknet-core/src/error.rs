@@ -101,6 +101,14 @@ pub enum Error {
         rule: &'static str,
     },
 
+    /// An aggregate that panicked over a source. The windows were handed over, each with what is
+    /// missing in its `faults` and its ledger.
+    #[error("{panic}; the figures of such windows are incomplete, and say so in faults")]
+    Panicked {
+        /// The first panic: on which thread, and what it said.
+        panic: String,
+    },
+
     /// A configuration that could not be read.
     #[cfg(all(feature = "live", target_os = "linux"))]
     #[error("{}: {source}; the configuration must be a file that can be read", path.display())]

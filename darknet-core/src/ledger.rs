@@ -79,7 +79,6 @@ impl Ledger {
     }
 
     /// Of what was delivered, `packets` were lost on the way, in `cell`.
-    #[cfg(all(feature = "live", target_os = "linux"))]
     pub(crate) fn lose(&mut self, cell: Cell, packets: u64) {
         let delivered = &mut self.cells[Cell::Delivered as usize];
         let lost = packets.min(*delivered);

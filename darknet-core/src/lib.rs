@@ -45,6 +45,8 @@ mod config;
 mod dark;
 mod error;
 mod nest;
+/// What a worker has of a window.
+mod part;
 mod pipeline;
 #[cfg(all(feature = "live", target_os = "linux"))]
 mod select;

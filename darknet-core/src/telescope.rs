@@ -2,7 +2,7 @@ use std::{num::NonZeroUsize, ops::ControlFlow, thread, time::Duration};
 
 use crate::{
     Dark, Error,
-    aggregate::{Aggregate, Figures, Seed},
+    aggregate::{Aggregate, Figures, Seed, Sources},
     pipeline::{self, Cut},
     source::Source,
     time::Nanoseconds,
@@ -32,6 +32,7 @@ pub struct Telescope {
     pub(crate) window: Nanoseconds,
     pub(crate) grace: Nanoseconds,
     pub(crate) memory: usize,
+    pub(crate) seed: Seed,
 }
 
 /// Workers that still make a difference: there are 64 logical shards.
@@ -53,6 +54,7 @@ impl Telescope {
             window: 60_000_000_000,
             grace: 2_000_000_000,
             memory: 1 << 30,
+            seed: Seed::random(),
         }
     }
 
@@ -117,9 +119,34 @@ impl Telescope {
         })
     }
 
+    /// What hashes depend on. Default: a secret that is drawn anew for each telescope. A
+    /// [fixed](Seed::fixed) one makes figures that are estimates, or bounded, the same in each run:
+    /// for tests, and for captures that are looked at twice.
+    #[must_use]
+    pub fn with_seed(self, seed: Seed) -> Self {
+        Self { seed, ..self }
+    }
+
     /// Which destinations are dark.
     pub fn dark(&self) -> &Dark {
         &self.dark
+    }
+
+    /// What hashes depend on, for aggregates that need it.
+    pub fn seed(&self) -> &Seed {
+        &self.seed
+    }
+
+    /// Empty figures, of which [`Snapshot`](crate::Snapshot)s are made: to run aggregates of one's
+    /// own beside them over files.
+    pub fn figures(&self) -> Figures {
+        Figures::new(self.memory, &self.seed)
+    }
+
+    /// Empty sources, of which live [`Snapshot`](crate::Snapshot)s are made beside what the kernel
+    /// counts: to run aggregates of one's own beside them live.
+    pub fn sources(&self) -> Sources {
+        Sources::new(self.memory, &self.seed)
     }
 
     /// Runs `source` to its end and returns all that was seen as one window.
@@ -128,13 +155,17 @@ impl Telescope {
     ///
     /// What the source could not read, or a ledger that does not add up.
     pub fn run(&self, source: &mut impl Source) -> Result<Window<Figures>, Error> {
-        let seed = Seed::random();
         let mut whole = None;
-        let make = || Figures::new(self.memory, &seed);
-        pipeline::run(self, source, &seed, Cut::Whole, make, |window| {
-            whole = Some(window);
-            ControlFlow::Continue(None)
-        })?;
+        pipeline::run(
+            self,
+            source,
+            Cut::Whole,
+            || self.figures(),
+            |window| {
+                whole = Some(window);
+                ControlFlow::Continue(None)
+            },
+        )?;
         Ok(whole.expect("a whole run has one window"))
     }
 
@@ -149,33 +180,24 @@ impl Telescope {
         source: &mut impl Source,
         closed: impl FnMut(&Window<Figures>) -> ControlFlow<()> + Send,
     ) -> Result<(), Error> {
-        let seed = Seed::random();
-        let make = || Figures::new(self.memory, &seed);
-        self.windows(source, &seed, make, closed)
+        self.run_windows_with(source, || self.figures(), closed)
     }
 
     /// [`run_windows`](Self::run_windows) with aggregates of one's own: `make` makes an empty one.
+    /// With `(telescope.figures(), Own::default())` they run beside ours, and windows have a
+    /// [`snapshot`](Window::snapshot).
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run).
+    /// As [`run`](Self::run); and, after all windows, an aggregate that panicked: what its worker
+    /// had of that window is in `lost.abandoned` of the ledger, and the window's `faults` say so.
     pub fn run_windows_with<A: Aggregate>(
         &self,
         source: &mut impl Source,
         make: impl Fn() -> A + Sync,
-        closed: impl FnMut(&Window<A>) -> ControlFlow<()> + Send,
-    ) -> Result<(), Error> {
-        self.windows(source, &Seed::random(), make, closed)
-    }
-
-    fn windows<A: Aggregate>(
-        &self,
-        source: &mut impl Source,
-        seed: &Seed,
-        make: impl Fn() -> A + Sync,
         mut closed: impl FnMut(&Window<A>) -> ControlFlow<()> + Send,
     ) -> Result<(), Error> {
-        pipeline::run(self, source, seed, Cut::Windows, make, |window| {
+        pipeline::run(self, source, Cut::Windows, make, |window| {
             closed(&window).map_continue(|()| Some(window.aggregate))
         })
     }

@@ -21,7 +21,8 @@ pub struct Window<A> {
     pub ledger: Ledger,
     /// Whether the source could read everything that it was given, up to when this was closed.
     pub complete: bool,
-    /// What does not add up; empty unless there is a bug in Darknet.
+    /// What does not add up, or is missing as an aggregate panicked or a worker died; empty unless
+    /// there is a bug in Darknet, or in an aggregate.
     pub faults: Vec<String>,
     /// Whether what is dark now was dark for all of its packets; a process that took over may have
     /// been told otherwise than the one before it.
@@ -30,16 +31,16 @@ pub struct Window<A> {
     pub aggregate: A,
 }
 
-impl Window<Figures> {
+impl<A: AsRef<Figures>> Window<A> {
     /// The tables of the window, each cut to its `top` rows (`ports` to that many per table);
-    /// 0 keeps all of them.
+    /// 0 keeps all of them. Aggregates beside [`Figures`], as `(Figures, Own)`, have no table.
     pub fn snapshot(&self, dark: &Dark, top: usize) -> Snapshot {
         let Figures {
             totals,
             ports,
             icmp,
             sources,
-        } = &self.aggregate;
+        } = self.aggregate.as_ref();
         let parts = Parts {
             totals,
             ports,

@@ -1,7 +1,7 @@
 use super::{Aggregate, Icmp, LOOK_AHEAD, Observation, Ports, Seed, Sources, Totals};
 
 /// Everything that a snapshot prints.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Figures {
     /// Classes and tools.
     pub totals: Totals,
@@ -22,6 +22,18 @@ impl Figures {
             icmp: Icmp::default(),
             sources: Sources::new(memory, seed),
         }
+    }
+}
+
+impl AsRef<Self> for Figures {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+impl<A: AsRef<Figures>, B> AsRef<Figures> for (A, B) {
+    fn as_ref(&self) -> &Figures {
+        self.0.as_ref()
     }
 }
 

@@ -1,17 +1,24 @@
 use std::hash::BuildHasher;
 
 use darknet_ebpf::{Packet, Version};
-use foldhash::quality::RandomState;
+use foldhash::{SharedSeed, quality::SeedableRandomState};
 
 /// The secret that hashes depend on, drawn anew for each telescope: sources are chosen by
 /// attackers, who must not be able to choose where in a table they land.
-#[derive(Clone, Debug, Default)]
-pub struct Seed(RandomState);
+#[derive(Clone, Debug)]
+pub struct Seed(SeedableRandomState);
 
 impl Seed {
     /// A new secret.
     pub fn random() -> Self {
-        Self::default()
+        Self(SeedableRandomState::random())
+    }
+
+    /// The secret of this number: what is counted under it is the same in each run. Who knows the
+    /// number may choose where in a table sources land.
+    pub fn fixed(number: u64) -> Self {
+        let shared = SharedSeed::global_fixed();
+        Self(SeedableRandomState::with_seed(number, shared))
     }
 
     /// The hash of a packet's source.

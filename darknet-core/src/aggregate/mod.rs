@@ -3,7 +3,7 @@
 //! An [`Aggregate`] is one count, or a set of counts. Each worker owns one of its own and is its
 //! only writer; when a window closes, those of all workers are merged. [`Figures`] is the set that
 //! [`Snapshot`](crate::Snapshot) prints; an embedder's own runs in its place, or beside it as
-//! `(Figures, Own)`.
+//! `(Figures, Own)`. Live, the kernel counts most of that, and workers have [`Sources`] in its place.
 
 /// How many distinct hosts there were: exact while few, then estimated.
 pub mod distinct;
@@ -79,6 +79,9 @@ const LOOK_AHEAD: usize = 32;
 /// A count that workers keep, each its own, and that is merged when a window closes.
 ///
 /// Merging is associative and commutative: whatever the order, the result is the same.
+///
+/// One that panics is never seen again. What it had of its window is counted as abandoned, and the
+/// window says so; other workers and later windows are as if nothing had happened.
 ///
 /// # Examples
 ///

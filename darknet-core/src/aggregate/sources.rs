@@ -207,6 +207,18 @@ impl Sources {
     }
 }
 
+impl AsRef<Self> for Sources {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+impl<A: AsRef<Sources>, B> AsRef<Sources> for (A, B) {
+    fn as_ref(&self) -> &Sources {
+        self.0.as_ref()
+    }
+}
+
 impl Aggregate for Sources {
     #[inline]
     fn observe(&mut self, observation: &Observation) {

@@ -1,7 +1,7 @@
 use darknet_ebpf::Cell;
 
 use super::{epochs::Losses, workers::Told};
-use crate::Ledger;
+use crate::{Ledger, aggregate::Aggregate};
 
 /// What of the delivered packets is still to be told where it was lost.
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ impl Account {
     /// the redirect, or with a worker that has died. Frames without metadata are counted in the
     /// window that was open when they were taken; so of them, what is missing is what the counters
     /// say.
-    pub(super) fn settle(&mut self, ledger: &mut Ledger, told: &Told) {
+    pub(super) fn settle<A: Aggregate>(&mut self, ledger: &mut Ledger, told: &Told<A>) {
         let Told {
             observed,
             is_partial,
@@ -39,7 +39,7 @@ impl Account {
         ledger.cut = observed.cut;
         ledger.walked = observed.unmarked;
         let delivered = ledger.cell(Cell::Delivered);
-        let seen = observed.packets + self.early;
+        let seen = observed.packets() + self.early;
         let carries_epoch = observed.unmarked + self.early == 0;
         let mut missing = match carries_epoch {
             true => delivered.saturating_sub(seen),
@@ -61,9 +61,13 @@ impl Account {
             ledger.lose(Cell::RedirectFailed, missing);
         }
         ledger.observed = match carries_epoch {
-            true => observed.packets,
+            true => observed.packets(),
             false => ledger.cell(Cell::Delivered),
         };
+        // Taken, and lost with an aggregate that panicked.
+        let abandoned = observed.part.abandoned.min(ledger.observed);
+        ledger.lose(Cell::Abandoned, abandoned);
+        ledger.observed -= abandoned;
     }
 }
 
@@ -71,8 +75,9 @@ impl Account {
 mod tests {
     use super::*;
     use crate::{
-        aggregate::Seed,
+        aggregate::Totals,
         live::epochs::{Losses, Observed},
+        part::Part,
     };
 
     fn ledger(delivered: u64) -> Ledger {
@@ -83,7 +88,7 @@ mod tests {
         ledger
     }
 
-    fn told(packets: u64, unmarked: u64, ring_full: u64, fill_empty: u64) -> Told {
+    fn told(packets: u64, unmarked: u64, ring_full: u64, fill_empty: u64) -> Told<Totals> {
         let losses = Losses {
             ring_full,
             fill_empty,
@@ -91,10 +96,13 @@ mod tests {
         };
         Told {
             observed: Observed {
-                packets,
+                part: Part {
+                    observed: packets,
+                    ..Part::new(Totals::default())
+                },
+                cut: 0,
                 unmarked,
                 losses,
-                ..Observed::new(&Seed::random(), 1 << 20)
             },
             is_partial: false,
         }
@@ -150,6 +158,19 @@ mod tests {
         Account::new(false).settle(&mut ledger, &told);
         assert_eq!(ledger.cell(Cell::Abandoned), 60);
         assert_eq!(ledger.check(), Ok(()));
+    }
+
+    #[test]
+    fn what_an_aggregate_had_that_panicked_is_abandoned() {
+        for (name, unmarked) in [("with metadata", 0), ("without", 100)] {
+            let mut ledger = ledger(100);
+            let mut told = told(30, unmarked, 0, 0);
+            told.observed.part.abandoned = 70;
+            Account::new(true).settle(&mut ledger, &told);
+            assert_eq!(ledger.cell(Cell::Abandoned), 70, "{name}");
+            assert_eq!(ledger.observed, 30, "{name}");
+            assert_eq!(ledger.check(), Ok(()), "{name}");
+        }
     }
 
     #[test]

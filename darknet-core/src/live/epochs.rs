@@ -1,7 +1,11 @@
+use std::sync::Arc;
+
 use darknet_ebpf::Cell;
 
+use super::pool::Pool;
 use crate::{
-    aggregate::{Aggregate as _, Observation, Seed, Sources},
+    aggregate::{Aggregate, Observation, Seed},
+    part::Part,
     xsk::Statistics,
 };
 
@@ -9,15 +13,14 @@ use crate::{
 pub(super) const BATCH: usize = 1024;
 
 /// What the packets of an epoch said.
-pub(super) struct Observed {
-    pub(super) packets: u64,
-    /// Of these, frames that are shorter than their IP header says.
+pub(super) struct Observed<A> {
+    pub(super) part: Part<A>,
+    /// Of its packets, frames that are shorter than their IP header says.
     pub(super) cut: u64,
     /// Of these, frames that came without metadata: their epoch is the one that was open.
     pub(super) unmarked: u64,
     /// What its queues have lost since they were asked last.
     pub(super) losses: Losses,
-    pub(super) sources: Sources,
 }
 
 /// Frames that the kernel's program delivered and no worker got, by what AF_XDP says of them. It
@@ -79,50 +82,54 @@ impl Losses {
     }
 }
 
-impl Observed {
-    pub(super) fn new(seed: &Seed, memory: usize) -> Self {
+impl<A: Aggregate> Observed<A> {
+    /// Nothing yet.
+    pub(super) fn new(clean: A) -> Self {
         Self {
-            packets: 0,
+            part: Part::new(clean),
             cut: 0,
             unmarked: 0,
             losses: Losses::default(),
-            sources: Sources::new(memory, seed),
         }
     }
 
-    pub(super) fn merge(&mut self, mut other: Self) {
+    /// Packets that were taken.
+    pub(super) fn packets(&self) -> u64 {
+        self.part.observed + self.part.abandoned
+    }
+
+    /// Adds another, and gives back the aggregate that is used no more.
+    pub(super) fn merge(&mut self, other: Self) -> Option<A> {
         let Self {
-            packets,
+            part,
             cut,
             unmarked,
             losses,
-            sources,
         } = self;
-        *packets += other.packets;
         *cut += other.cut;
         *unmarked += other.unmarked;
         losses.merge(other.losses);
-        sources.merge(&mut other.sources);
+        part.merge(other.part)
     }
 }
 
 /// What a worker observes, by the epoch that packets were counted in: records and metadata carry
 /// it, so that both planes cut the same packets.
-pub(super) struct Epochs {
+pub(super) struct Epochs<A> {
     seed: Seed,
-    memory: usize,
-    open: Vec<(u32, Observed)>,
+    pool: Arc<Pool<A>>,
+    open: Vec<(u32, Observed<A>)>,
     /// Packets of `epoch` that wait to be observed together.
     batch: Vec<Observation>,
     epoch: u32,
 }
 
-impl Epochs {
-    /// Nothing yet; the tables of an epoch take at most `memory` bytes.
-    pub(super) fn new(seed: Seed, memory: usize) -> Self {
+impl<A: Aggregate> Epochs<A> {
+    /// Nothing yet.
+    pub(super) fn new(seed: Seed, pool: Arc<Pool<A>>) -> Self {
         Self {
             seed,
-            memory,
+            pool,
             open: Vec::new(),
             batch: Vec::with_capacity(BATCH),
             epoch: 0,
@@ -150,29 +157,31 @@ impl Epochs {
         }
         let mut batch = std::mem::take(&mut self.batch);
         let observed = self.at(self.epoch);
-        observed.packets += batch.len() as u64;
-        observed.sources.observe_batch(&batch);
+        observed.part.observe(&batch);
         batch.clear();
         self.batch = batch;
     }
 
     /// All that was observed up to an epoch, together.
-    pub(super) fn finish(&mut self, epoch: u32) -> Observed {
+    pub(super) fn finish(&mut self, epoch: u32) -> Observed<A> {
         self.flush();
         self.at(epoch);
         // Epochs count on; of two, the one from which the other is reached in fewer steps is first.
         let is_due = |other: u32| epoch.wrapping_sub(other) < 1 << 31;
         let mut due = self.open.extract_if(.., |open| is_due(open.0));
         let (_, mut all) = due.next().expect("the epoch itself at least");
-        due.for_each(|(_, observed)| all.merge(observed));
+        for (_, observed) in due {
+            if let Some(used) = all.merge(observed) {
+                self.pool.return_part(used);
+            }
+        }
         all
     }
 
-    pub(super) fn at(&mut self, epoch: u32) -> &mut Observed {
+    pub(super) fn at(&mut self, epoch: u32) -> &mut Observed<A> {
         let found = self.open.iter().position(|open| open.0 == epoch);
         let at = found.unwrap_or_else(|| {
-            let observed = Observed::new(&self.seed, self.memory);
-            self.open.push((epoch, observed));
+            self.open.push((epoch, Observed::new(self.pool.part())));
             self.open.len() - 1
         });
         &mut self.open[at].1

@@ -9,7 +9,7 @@ use crate::{
 /// What a live window holds: the kernel's counts, and what the delivered packets say of sources.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct LiveFigures {
+pub struct LiveFigures<A = Sources> {
     /// Classes and tools.
     pub totals: Totals,
     /// Ports.
@@ -20,12 +20,13 @@ pub struct LiveFigures {
     pub networks: Networks,
     /// What is in its class, and in no row of a port or an ICMP message.
     pub row_overflow: Counts,
-    /// Sources and hosts; `None` where no packets are delivered.
-    pub sources: Option<Sources>,
+    /// What was observed of the delivered packets: sources and hosts, and what an embedder counts
+    /// beside them. `None` where no packets are delivered, and while the window is open.
+    pub observed: Option<A>,
 }
 
-impl LiveFigures {
-    pub(super) fn new(counts: BankFigures, sources: Option<Sources>) -> Self {
+impl<A: Aggregate> LiveFigures<A> {
+    pub(super) fn new(counts: BankFigures, observed: Option<A>) -> Self {
         let BankFigures {
             epoch: _,
             first_epoch: _,
@@ -42,7 +43,7 @@ impl LiveFigures {
             icmp,
             networks,
             row_overflow,
-            sources,
+            observed,
         }
     }
 
@@ -54,14 +55,14 @@ impl LiveFigures {
             icmp,
             networks,
             row_overflow,
-            sources,
+            observed,
         } = self;
         totals.merge(&mut other.totals);
         ports.merge(&mut other.ports);
         icmp.merge(&mut other.icmp);
         networks.merge(&other.networks);
         *row_overflow += other.row_overflow;
-        match (sources, &mut other.sources) {
+        match (observed, &mut other.observed) {
             (Some(mine), Some(theirs)) => mine.merge(theirs),
             (mine @ None, theirs) => *mine = theirs.take(),
             (Some(_), None) => {}
@@ -69,7 +70,7 @@ impl LiveFigures {
     }
 }
 
-impl Window<LiveFigures> {
+impl<A: Aggregate> Window<LiveFigures<A>> {
     /// Adds another window: the edges are those of both.
     pub fn merge(&mut self, other: &mut Self) {
         let Self {
@@ -95,9 +96,11 @@ impl Window<LiveFigures> {
         *complete &= other.complete;
         aggregate.merge(&mut other.aggregate);
     }
+}
 
+impl<A: AsRef<Sources>> Window<LiveFigures<A>> {
     /// The tables of the window, each cut to its `top` rows (`ports` to that many per table);
-    /// 0 keeps all of them. Networks are `None` if their table was full.
+    /// 0 keeps all of them. Aggregates beside [`Sources`], as `(Sources, Own)`, have no table. Networks are `None` if their table was full.
     pub fn snapshot(&self, dark: &Dark, top: usize) -> Snapshot {
         let LiveFigures {
             totals,
@@ -105,7 +108,7 @@ impl Window<LiveFigures> {
             icmp,
             networks,
             row_overflow: _,
-            sources,
+            observed,
         } = &self.aggregate;
         let parts = Parts {
             totals,
@@ -113,7 +116,7 @@ impl Window<LiveFigures> {
             icmp,
             networks: networks.is_complete().then(|| networks.iter().collect()),
             port_networks: networks.port_rows(),
-            sources: sources.as_ref(),
+            sources: observed.as_ref().map(AsRef::as_ref),
         };
         Snapshot::new(self, parts, dark, top)
     }

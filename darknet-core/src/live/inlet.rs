@@ -2,11 +2,13 @@ use std::{hint::black_box, time::Duration};
 
 use darknet_ebpf::{Link, Metadata, Outer, Packet, outer};
 
-use super::epochs::{BATCH, Epochs, Losses};
+use super::{
+    clock::Clock,
+    epochs::{BATCH, Epochs, Losses},
+};
 use crate::{
-    aggregate::Observation,
+    aggregate::{Aggregate, Observation},
     kernel::Ring,
-    time::Nanoseconds,
     xsk::{Batch, Frame, Queue},
 };
 
@@ -39,7 +41,7 @@ impl From<Queue> for Inlet {
 impl Inlet {
     /// Observes some of what waits, and says how many packets that were. `open` is the epoch that
     /// packets are counted in now, of those that don't say theirs.
-    pub(super) fn take(&mut self, epochs: &mut Epochs, open: u32) -> usize {
+    pub(super) fn take<A: Aggregate>(&mut self, epochs: &mut Epochs<A>, open: u32) -> usize {
         match self {
             Self::Headers(ring) => headers(ring, epochs),
             Self::Frames(from) => frames(&mut from.queue, BATCH as u32, epochs, open) as usize,
@@ -55,7 +57,7 @@ impl Inlet {
     }
 
     /// Observes all that waits now; what comes meanwhile may wait.
-    pub(super) fn drain(&mut self, epochs: &mut Epochs, open: u32) {
+    pub(super) fn drain<A: Aggregate>(&mut self, epochs: &mut Epochs<A>, open: u32) {
         match self {
             Self::Headers(ring) => {
                 let mut rest = ring.waiting();
@@ -98,11 +100,12 @@ impl Inlet {
     }
 }
 
-fn headers(ring: &mut Ring, epochs: &mut Epochs) -> usize {
+fn headers<A: Aggregate>(ring: &mut Ring, epochs: &mut Epochs<A>) -> usize {
+    let clock = Clock::read();
     ring.take(BATCH, |header| {
         // A record that is none is not observed, so that the ledger shows it.
         if let Some(packet) = header.packet() {
-            let time = header.time.cast_signed();
+            let time = clock.of(header.time);
             let observation = Observation::new(packet, time, epochs.seed());
             epochs.push(header.epoch, observation);
         }
@@ -110,7 +113,7 @@ fn headers(ring: &mut Ring, epochs: &mut Epochs) -> usize {
 }
 
 /// Says how many chunks were taken.
-fn frames(queue: &mut Queue, most: u32, epochs: &mut Epochs, open: u32) -> u32 {
+fn frames<A: Aggregate>(queue: &mut Queue, most: u32, epochs: &mut Epochs<A>, open: u32) -> u32 {
     let batch = queue.receive(most);
     observe(&batch, epochs, open);
     batch.frames()
@@ -121,7 +124,8 @@ fn frames(queue: &mut Queue, most: u32, epochs: &mut Epochs, open: u32) -> u32 {
 const LOOK_AHEAD: usize = 16;
 
 /// Observes the packets of a batch.
-pub(super) fn observe(batch: &Batch<'_>, epochs: &mut Epochs, open: u32) {
+pub(super) fn observe<A: Aggregate>(batch: &Batch<'_>, epochs: &mut Epochs<A>, open: u32) {
+    let clock = Clock::read();
     let mut frames = batch.iter();
     loop {
         let mut ahead = [None; LOOK_AHEAD];
@@ -137,10 +141,13 @@ pub(super) fn observe(batch: &Batch<'_>, epochs: &mut Epochs, open: u32) {
         };
         for frame in ahead[..=last].iter().flatten() {
             let Found { packet, end, mark } = found(frame);
-            let (epoch, time) = mark.unwrap_or_else(|| {
-                epochs.at(open).unmarked += 1;
-                (open, 0)
-            });
+            let (epoch, time) = match mark {
+                Some((epoch, stamp)) => (epoch, clock.of(stamp)),
+                None => {
+                    epochs.at(open).unmarked += 1;
+                    (open, clock.now())
+                }
+            };
             if end > frame.data().len() {
                 epochs.at(epoch).cut += 1;
             }
@@ -155,8 +162,8 @@ pub(super) struct Found {
     packet: Packet,
     /// Where the packet ends by its own length.
     end: usize,
-    /// The epoch that it was counted in and its time, where the program could leave them with it.
-    mark: Option<(u32, Nanoseconds)>,
+    /// The epoch that it was counted in and the program's time, where the program could leave them with it.
+    mark: Option<(u32, u64)>,
 }
 
 /// Says what a frame is: as the program found, or where it left no metadata by a walk.
@@ -168,7 +175,7 @@ pub(super) fn found(frame: &Frame<'_>) -> Found {
         Some((packet, metadata)) => Found {
             packet,
             end: usize::from(metadata.network) + packet.bytes as usize,
-            mark: Some((metadata.epoch, metadata.time.cast_signed())),
+            mark: Some((metadata.epoch, metadata.time)),
         },
         None => walk(data),
     }

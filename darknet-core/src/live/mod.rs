@@ -3,6 +3,8 @@
 
 /// Where delivered packets ended.
 mod account;
+/// The time of packets.
+mod clock;
 mod control;
 /// What workers observe, by window.
 mod epochs;
@@ -10,6 +12,8 @@ mod figures;
 mod host;
 /// Records and frames, as a worker takes them.
 mod inlet;
+/// Aggregates that are used again.
+mod pool;
 /// A socket on each queue.
 mod queues;
 mod session;
@@ -27,15 +31,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
-
 use crate::{
-    Dark, Error, Filter, Sample, Telescope, kernel::Attachment, time::Nanoseconds, window::Window,
+    Dark, Error, Filter, Sample, Telescope,
+    aggregate::{Aggregate, Sources},
+    kernel::Attachment,
+    time::Nanoseconds,
+    window::Window,
     xsk,
 };
 
+use clock::time_of_day;
 pub use control::{Change, Control};
 pub use figures::LiveFigures;
+use pool::Make;
 use session::Session;
 
 /// What to watch, and how.
@@ -106,15 +114,16 @@ pub enum Packets {
 
 /// What a watch tells while it runs.
 #[derive(Debug)]
-pub enum Event<'a> {
+pub enum Event<'a, A = Sources> {
     /// The program is attached: counting has begun.
     Started(Started<'a>),
     /// At the start and once a second: the open window so far, without sources. Its ledger may be
     /// off by the packets in flight.
-    Open(&'a Window<LiveFigures>),
+    Open(&'a Window<LiveFigures<A>>),
     /// A window has closed, or a part of one that a change or another process cut. When this
-    /// returns, it counts as handed over: the kernel forgets it.
-    Closed(&'a mut Window<LiveFigures>),
+    /// returns, it counts as handed over: the kernel forgets it, and what was observed is used again
+    /// unless it was taken out.
+    Closed(&'a mut Window<LiveFigures<A>>),
     /// What [`Control::change`] asked for is done, with what is dark now; or was refused, and all
     /// goes on as before.
     Changed(Result<&'a Dark, Error>),
@@ -161,10 +170,76 @@ impl Telescope {
         &self,
         watch: &Watch,
         control: &Control,
-        mut event: impl FnMut(Event<'_>),
+        event: impl FnMut(Event<'_>),
+    ) -> Result<(), Error> {
+        let (memory, seed) = (self.memory, self.seed.clone());
+        // Workers share the memory.
+        let make = move |workers| Sources::new(memory / workers, &seed);
+        self.watch_by(watch, control, Box::new(make), event)
+    }
+
+    /// [`watch`](Self::watch) with aggregates of one's own: `make` makes an empty one.
+    ///
+    /// Each worker has one for each window that is open, and there is one in which they are merged
+    /// when it closes; so what one takes of memory is taken as often. With
+    /// `(telescope.sources(), Own::default())` they run beside ours, and windows have a
+    /// [`snapshot`](Window::snapshot).
+    ///
+    /// An aggregate that panics loses what it had of the window, at that worker: `lost.abandoned`
+    /// of the ledger says how many packets that were, and the window's `faults` say what it said.
+    /// Other workers, and later windows, are as if nothing had happened.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// As [`watch`](Self::watch).
+    ///
+    /// # Errors
+    ///
+    /// As [`watch`](Self::watch).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use darknet_core::{
+    ///     Telescope,
+    ///     aggregate::Distributions,
+    ///     live::{Control, Event, Watch},
+    /// };
+    ///
+    /// let telescope = Telescope::new();
+    /// let make = {
+    ///     let telescope = telescope.clone();
+    ///     move || (telescope.sources(), Distributions::default())
+    /// };
+    /// telescope.watch_with(&Watch::new("eth1"), &Control::new(), make, |event| {
+    ///     if let Event::Closed(window) = event {
+    ///         println!("{:?}", window.snapshot(telescope.dark(), 10).hosts);
+    ///         if let Some((_, distributions)) = &window.aggregate.observed {
+    ///             println!("{distributions:?}");
+    ///         }
+    ///     }
+    /// })?;
+    /// # Ok::<(), darknet_core::Error>(())
+    /// ```
+    pub fn watch_with<A: Aggregate + 'static>(
+        &self,
+        watch: &Watch,
+        control: &Control,
+        make: impl Fn() -> A + Send + Sync + 'static,
+        event: impl FnMut(Event<'_, A>),
+    ) -> Result<(), Error> {
+        self.watch_by(watch, control, Box::new(move |_| make()), event)
+    }
+
+    fn watch_by<A: Aggregate + 'static>(
+        &self,
+        watch: &Watch,
+        control: &Control,
+        make: Make<A>,
+        mut event: impl FnMut(Event<'_, A>),
     ) -> Result<(), Error> {
         host::check(&self.dark, watch.any)?;
-        let mut session = Session::begin(self, watch)?;
+        let mut session = Session::begin(self, watch, make)?;
         session.attach(watch)?;
         event(Event::Started(session.started()));
         session.inherit(&mut event)?;
@@ -187,7 +262,7 @@ impl Telescope {
                 session.end_worker(number);
             }
             session.kernel.forward_log();
-            let now = self.window_start(now());
+            let now = self.window_start(time_of_day());
             // A clock that was set back leaves the window open until it has caught up.
             if now > session.start {
                 session.close(now, &mut event)?;
@@ -209,11 +284,4 @@ impl Telescope {
     fn window_start(&self, time: Nanoseconds) -> Nanoseconds {
         time.div_euclid(self.window).saturating_mul(self.window)
     }
-}
-
-fn now() -> Nanoseconds {
-    Timestamp::now()
-        .as_nanosecond()
-        .try_into()
-        .unwrap_or(Nanoseconds::MAX)
 }

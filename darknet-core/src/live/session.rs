@@ -3,15 +3,16 @@ use darknet_ebpf::{Cell, Class};
 use super::{
     Change, Event, LiveFigures, Packets, Started, Watch,
     account::Account,
+    clock::time_of_day,
     host,
     inlet::Inlet,
-    now,
+    pool::Make,
     queues::{self, Opened},
     workers::{Told, Workers, half_of_the_processors},
 };
 use crate::{
     Error, Nanoseconds, Telescope,
-    aggregate::Sources,
+    aggregate::Aggregate,
     kernel::{BankFigures, Delivery, Inheritance, Kernel, Records, Settings},
     time::timestamp,
     window::Window,
@@ -19,14 +20,14 @@ use crate::{
 };
 
 /// A watch that runs.
-pub(super) struct Session<'a> {
+pub(super) struct Session<'a, A> {
     telescope: &'a Telescope,
     pub(super) settings: Settings,
     pub(super) kernel: Kernel,
     packets: Packets,
     refused: Option<Error>,
     outcomes: Vec<Outcome>,
-    workers: Option<Workers>,
+    workers: Option<Workers<A>>,
     account: Account,
     /// Where the open window begins.
     pub(super) start: Nanoseconds,
@@ -34,9 +35,13 @@ pub(super) struct Session<'a> {
     pub(super) missed: u64,
 }
 
-impl<'a> Session<'a> {
+impl<'a, A: Aggregate + 'static> Session<'a, A> {
     /// Loads the program, and starts the threads that observe what is delivered.
-    pub(super) fn begin(telescope: &'a Telescope, watch: &Watch) -> Result<Self, Error> {
+    pub(super) fn begin(
+        telescope: &'a Telescope,
+        watch: &Watch,
+        make: Make<A>,
+    ) -> Result<Self, Error> {
         let Opened {
             packets,
             queues,
@@ -64,7 +69,7 @@ impl<'a> Session<'a> {
             Packets::Auto | Packets::None => 0,
         };
         let epoch = kernel.epoch() as u32;
-        let start = || Workers::start(threads, telescope.memory, epoch);
+        let start = || Workers::start(threads, make, &telescope.seed, epoch);
         let mut session = Self {
             telescope,
             settings,
@@ -74,7 +79,7 @@ impl<'a> Session<'a> {
             outcomes: Vec::new(),
             workers: (threads > 0).then(start).transpose()?,
             account: Account::new(packets == Packets::Frames),
-            start: telescope.window_start(now()),
+            start: telescope.window_start(time_of_day()),
             missed: 0,
         };
         // Before the program is attached, so that no frame finds no socket.
@@ -124,7 +129,7 @@ impl<'a> Session<'a> {
     }
 
     /// Tells of what a telescope before this one has left, and takes this one's records.
-    pub(super) fn inherit(&mut self, event: &mut impl FnMut(Event<'_>)) -> Result<(), Error> {
+    pub(super) fn inherit(&mut self, event: &mut impl FnMut(Event<'_, A>)) -> Result<(), Error> {
         if let Some(inheritance) = self.kernel.inheritance(&self.settings.dark)? {
             let Inheritance {
                 mut figures,
@@ -139,7 +144,7 @@ impl<'a> Session<'a> {
                 told = Some(workers.finish(figures.epoch as u32));
             }
             // What the other process had taken, it has not told of.
-            let packets = told.as_ref().map_or(0, |told| told.observed.packets);
+            let packets = told.as_ref().map_or(0, |told| told.observed.packets());
             let delivered = figures.ledger.cell(Cell::Delivered);
             let abandoned = delivered.saturating_sub(packets);
             figures.ledger.lose(Cell::Abandoned, abandoned);
@@ -148,7 +153,7 @@ impl<'a> Session<'a> {
             let first = self.telescope.window_start(begun).min(self.start);
             let mut window = self.checked(figures, told, (first, self.end()));
             window.dark_is_known = same_dark;
-            event(Event::Closed(&mut window));
+            self.hand_over(window, event);
         }
         self.take_records();
         self.kernel.handed_over(self.start)
@@ -160,7 +165,7 @@ impl<'a> Session<'a> {
         &mut self,
         change: Change,
         any: bool,
-        event: &mut impl FnMut(Event<'_>),
+        event: &mut impl FnMut(Event<'_, A>),
     ) -> Result<(), Error> {
         let Change {
             dark,
@@ -177,8 +182,8 @@ impl<'a> Session<'a> {
         let figures = self.kernel.replace(&settings)?;
         self.take_records();
         let observed = self.observed(figures.epoch);
-        let mut window = self.checked(figures, observed, (self.start, self.end()));
-        event(Event::Closed(&mut window));
+        let window = self.checked(figures, observed, (self.start, self.end()));
+        self.hand_over(window, event);
         self.settings = settings;
         self.kernel.handed_over(self.start)
     }
@@ -187,26 +192,34 @@ impl<'a> Session<'a> {
     pub(super) fn close(
         &mut self,
         next: Nanoseconds,
-        event: &mut impl FnMut(Event<'_>),
+        event: &mut impl FnMut(Event<'_, A>),
     ) -> Result<(), Error> {
         let figures = self.kernel.cut()?;
         let observed = self.observed(figures.epoch);
-        let mut window = self.checked(figures, observed, (self.start, next));
-        event(Event::Closed(&mut window));
+        let window = self.checked(figures, observed, (self.start, next));
+        self.hand_over(window, event);
         self.start = next;
         self.kernel.handed_over(next)
     }
 
     /// Tells of the open window, as nobody will be there when it closes. What is pinned counts on
     /// in it.
-    pub(super) fn leave(&mut self, event: &mut impl FnMut(Event<'_>)) -> Result<(), Error> {
+    pub(super) fn leave(&mut self, event: &mut impl FnMut(Event<'_, A>)) -> Result<(), Error> {
         let figures = self.kernel.cut()?;
         let observed = self.observed(figures.epoch);
         // What it took from now on, it could tell nobody; the next process can.
         self.workers = None;
-        let mut window = self.checked(figures, observed, (self.start, self.end()));
-        event(Event::Closed(&mut window));
+        let window = self.checked(figures, observed, (self.start, self.end()));
+        self.hand_over(window, event);
         self.kernel.handed_over(self.start)
+    }
+
+    /// Tells of a closed window; what is left of its aggregate is used again.
+    fn hand_over(&self, mut window: Window<LiveFigures<A>>, event: &mut impl FnMut(Event<'_, A>)) {
+        event(Event::Closed(&mut window));
+        if let (Some(workers), Some(used)) = (&self.workers, window.aggregate.observed) {
+            workers.take_back(used);
+        }
     }
 
     /// Has a worker die: for tests.
@@ -217,7 +230,7 @@ impl<'a> Session<'a> {
     }
 
     /// The open window so far.
-    pub(super) fn open(&self) -> Result<Window<LiveFigures>, Error> {
+    pub(super) fn open(&self) -> Result<Window<LiveFigures<A>>, Error> {
         Ok(self.window(self.kernel.live()?, None, (self.start, self.end())))
     }
 
@@ -226,7 +239,7 @@ impl<'a> Session<'a> {
     }
 
     /// Both planes cut the same packets, as records carry their epoch.
-    fn observed(&self, epoch: u64) -> Option<Told> {
+    fn observed(&self, epoch: u64) -> Option<Told<A>> {
         Some(self.workers.as_ref()?.finish(epoch as u32))
     }
 
@@ -242,39 +255,44 @@ impl<'a> Session<'a> {
     fn checked(
         &mut self,
         mut figures: BankFigures,
-        observed: Option<Told>,
+        observed: Option<Told<A>>,
         edges: (Nanoseconds, Nanoseconds),
-    ) -> Window<LiveFigures> {
+    ) -> Window<LiveFigures<A>> {
         if let Ok(missed) = self.kernel.missed() {
             // It begins anew where a driver resets its counters.
             figures.ledger.missed_nic = missed.saturating_sub(self.missed);
             self.missed = missed;
         }
-        let mut sources = None;
-        let mut faults = Vec::new();
+        let mut aggregate = None;
+        let [mut faults, mut panics] = [const { Vec::new() }; 2];
         if let Some(told) = observed {
             self.account.settle(&mut figures.ledger, &told);
             if told.is_partial {
                 faults.push(DEAD_WORKER.to_owned());
             }
-            sources = Some(told.observed.sources);
+            for panic in told.observed.part.panics {
+                tracing::error!("{panic}");
+                panics.push(panic);
+            }
+            aggregate = told.observed.part.aggregate;
         }
         faults.extend(mismatches(&figures));
         for fault in &faults {
             tracing::error!("{fault}; this is a bug in Darknet, please report it");
         }
+        faults.extend(panics);
         Window {
             faults,
-            ..self.window(figures, sources, edges)
+            ..self.window(figures, aggregate, edges)
         }
     }
 
     fn window(
         &self,
         mut figures: BankFigures,
-        sources: Option<Sources>,
+        observed: Option<A>,
         (start, end): (Nanoseconds, Nanoseconds),
-    ) -> Window<LiveFigures> {
+    ) -> Window<LiveFigures<A>> {
         figures.networks.set_by_port(self.settings.networks_by_port);
         Window {
             edges: Some((timestamp(start), timestamp(end))),
@@ -283,7 +301,7 @@ impl<'a> Session<'a> {
             complete: true,
             faults: Vec::new(),
             dark_is_known: true,
-            aggregate: LiveFigures::new(figures, sources),
+            aggregate: LiveFigures::new(figures, observed),
         }
     }
 }

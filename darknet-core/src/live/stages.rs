@@ -1,13 +1,16 @@
 //! What a worker does with a full ring of frames, stage by stage, without a kernel.
 
+use std::sync::Arc;
+
 use darknet_ebpf::{Link, Metadata, Outer, abi::Walked, outer};
 
 use super::{
     epochs::{BATCH, Epochs},
     inlet,
+    pool::Pool,
 };
 use crate::{
-    aggregate::Seed,
+    aggregate::{Seed, Sources},
     xsk::{
         Fragments,
         testing::{Played, played},
@@ -24,7 +27,7 @@ pub struct Stages {
     queue: Played,
     frames: Vec<(Vec<u8>, Vec<u8>)>,
     next: usize,
-    epochs: Epochs,
+    epochs: Epochs<Sources>,
 }
 
 impl Stages {
@@ -46,11 +49,15 @@ impl Stages {
             };
             (frame.clone(), metadata)
         };
+        let seed = Seed::random();
+        let make = seed.clone();
+        let make = move |_| Sources::new(1 << 30, &make);
+        let pool = Arc::new(Pool::new(1, Box::new(make)));
         Self {
             queue: played(RING, 2 * RING, CHUNK, Fragments::Assemble),
             frames: frames.iter().map(with_metadata).collect(),
             next: 0,
-            epochs: Epochs::new(Seed::random(), 1 << 30),
+            epochs: Epochs::new(seed, pool),
         }
     }
 

@@ -6,6 +6,7 @@ use super::{
     epochs::{Epochs, Observed},
     inlet::Inlet,
 };
+use crate::aggregate::Aggregate;
 
 /// How long a worker sleeps when nothing waits: a ring of records holds what comes in 6 ms at 10
 /// million packets a second.
@@ -20,29 +21,32 @@ const NAP: Duration = Duration::from_micros(50);
 const FEW: usize = 512;
 
 /// What a worker is told.
-pub(super) enum Order {
+pub(super) enum Order<A> {
     /// Packets come from these too.
     Add(Vec<Inlet>),
     /// Packets come from these instead, and from those before only what waits there.
     Replace(Vec<Inlet>),
     /// Asks for what was observed up to an epoch, which no program writes to any more.
-    Finish { epoch: u32, reply: Sender<Observed> },
+    Finish {
+        epoch: u32,
+        reply: Sender<Observed<A>>,
+    },
     /// Dies: for tests.
     Panic,
 }
 
 /// Takes packets from the kernel, and is the only writer of its tables.
-pub(super) struct Worker {
+pub(super) struct Worker<A> {
     inlets: Vec<Inlet>,
     /// Where those begin that programs still write to.
     newest: usize,
-    epochs: Epochs,
+    epochs: Epochs<A>,
     /// The epoch that packets are counted in, as far as it has been told.
     open: u32,
 }
 
-impl Worker {
-    pub(super) fn new(epochs: Epochs, open: u32) -> Self {
+impl<A: Aggregate> Worker<A> {
+    pub(super) fn new(epochs: Epochs<A>, open: u32) -> Self {
         Self {
             inlets: Vec::new(),
             newest: 0,
@@ -52,7 +56,7 @@ impl Worker {
     }
 
     /// Works until nobody can give orders any more.
-    pub(super) fn work(mut self, inbox: &Receiver<Order>) {
+    pub(super) fn work(mut self, inbox: &Receiver<Order<A>>) {
         loop {
             match inbox.try_recv() {
                 Ok(Order::Add(inlets)) => self.inlets.extend(inlets),
@@ -83,7 +87,7 @@ impl Worker {
 
     /// Packets of a processor or a queue come in order: what waits now, when no program sees the
     /// epoch any more, is all that was counted in it.
-    fn finish(&mut self, epoch: u32) -> Observed {
+    fn finish(&mut self, epoch: u32) -> Observed<A> {
         for inlet in &mut self.inlets {
             inlet.drain(&mut self.epochs, self.open);
         }

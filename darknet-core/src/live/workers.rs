@@ -1,4 +1,5 @@
 use std::{
+    sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -12,9 +13,14 @@ use nix::{
 use super::{
     epochs::{Epochs, Observed},
     inlet::Inlet,
+    pool::{Make, Pool},
     worker::{Order, Worker},
 };
-use crate::{Error, aggregate::Seed, kernel::run_first};
+use crate::{
+    Error,
+    aggregate::{Aggregate, Seed},
+    kernel::run_first,
+};
 
 /// What a worker has beside other threads of its processor: a ring of frames is full in
 /// milliseconds, and closing a window, or another program, may take as long.
@@ -23,25 +29,24 @@ const NICE: i32 = -10;
 const SLICE: Duration = Duration::from_micros(100);
 
 /// The handle of the threads that take what the kernel delivers. They end when it is dropped.
-pub(super) struct Workers {
-    workers: Vec<Handle>,
-    seed: Seed,
-    memory: usize,
+pub(super) struct Workers<A> {
+    workers: Vec<Handle<A>>,
+    pool: Arc<Pool<A>>,
 }
 
 /// The handle of one of them.
-struct Handle {
-    orders: Sender<Order>,
+struct Handle<A> {
+    orders: Sender<Order<A>>,
     thread: JoinHandle<()>,
 }
 
 /// Between two looks at whether a worker lives that has not answered.
 const LOOK: Duration = Duration::from_millis(20);
 
-impl Handle {
+impl<A> Handle<A> {
     /// Waits for an answer; `None` if the worker has died. An order that it was given while it died
     /// stays in the channel, so nobody else says so.
-    fn wait(&self, answer: &Receiver<Observed>) -> Option<Observed> {
+    fn wait(&self, answer: &Receiver<Observed<A>>) -> Option<Observed<A>> {
         loop {
             match answer.recv_timeout(LOOK) {
                 Ok(observed) => return Some(observed),
@@ -57,22 +62,26 @@ impl Handle {
 }
 
 /// What all workers have observed.
-pub(super) struct Told {
-    pub(super) observed: Observed,
+pub(super) struct Told<A> {
+    pub(super) observed: Observed<A>,
     /// Whether a worker did not answer: it has died.
     pub(super) is_partial: bool,
 }
 
-impl Workers {
-    /// Starts workers, each on a processor of its own as far as there are any. Their tables take
-    /// at most `memory` bytes together, for each window that is open. The first packets are
-    /// counted in `epoch`.
-    pub(super) fn start(count: usize, memory: usize, epoch: u32) -> Result<Self, Error> {
-        let seed = Seed::random();
+impl<A: Aggregate + 'static> Workers<A> {
+    /// Starts workers, each on a processor of its own as far as there are any. The first packets
+    /// are counted in `epoch`.
+    pub(super) fn start(
+        count: usize,
+        make: Make<A>,
+        seed: &Seed,
+        epoch: u32,
+    ) -> Result<Self, Error> {
+        let pool = Arc::new(Pool::new(count, make));
         let processors = processors();
         let start = |number: usize| {
             let (orders, inbox) = bounded(1);
-            let worker = Worker::new(Epochs::new(seed.clone(), memory / count), epoch);
+            let worker = Worker::new(Epochs::new(seed.clone(), Arc::clone(&pool)), epoch);
             // From the last, as interrupts and other work tend to be on the first.
             let processor = processors
                 .iter()
@@ -93,11 +102,7 @@ impl Workers {
             handle.map_err(Error::Thread)
         };
         let workers = (0..count).map(start).collect::<Result<_, _>>()?;
-        Ok(Self {
-            workers,
-            seed,
-            memory,
-        })
+        Ok(Self { workers, pool })
     }
 
     /// Deals out where packets come from too.
@@ -110,7 +115,7 @@ impl Workers {
         self.deal(inlets, Order::Replace);
     }
 
-    fn deal(&self, inlets: Vec<Inlet>, order: fn(Vec<Inlet>) -> Order) {
+    fn deal(&self, inlets: Vec<Inlet>, order: fn(Vec<Inlet>) -> Order<A>) {
         let mut hands: Vec<Vec<Inlet>> = self.workers.iter().map(|_| Vec::new()).collect();
         let count = hands.len();
         for (number, inlet) in inlets.into_iter().enumerate() {
@@ -131,8 +136,8 @@ impl Workers {
 
     /// What was observed up to `epoch`, once every packet of it has been taken. All programs that
     /// saw the epoch as the current one must have ended.
-    pub(super) fn finish(&self, epoch: u32) -> Told {
-        let ask = |worker: &Handle| {
+    pub(super) fn finish(&self, epoch: u32) -> Told<A> {
+        let ask = |worker: &Handle<A>| {
             let (reply, answer) = bounded(1);
             let order = Order::Finish { epoch, reply };
             worker.orders.send(order).ok().map(|()| answer)
@@ -140,24 +145,34 @@ impl Workers {
         let asked: Vec<_> = self.workers.iter().map(ask).collect();
         let answers = self.workers.iter().zip(asked);
         let answers = answers.map(|(worker, answer)| worker.wait(&answer?));
-        let mut all: Option<Observed> = None;
+        let mut all: Option<Observed<A>> = None;
         let mut is_partial = false;
         for answer in answers {
-            match (&mut all, answer) {
-                (_, None) => is_partial = true,
+            match answer {
+                None => is_partial = true,
                 // The only one needs no merging.
-                (None, Some(observed)) if self.workers.len() == 1 => all = Some(observed),
-                (None, Some(observed)) => {
-                    let empty = Observed::new(&self.seed, self.memory);
-                    all.insert(empty).merge(observed);
+                Some(observed) if self.workers.len() == 1 => all = Some(observed),
+                Some(observed) => {
+                    let all = all.get_or_insert_with(|| self.nothing());
+                    if let Some(used) = all.merge(observed) {
+                        self.pool.return_part(used);
+                    }
                 }
-                (Some(all), Some(observed)) => all.merge(observed),
             }
         }
         Told {
-            observed: all.unwrap_or_else(|| Observed::new(&self.seed, self.memory)),
+            observed: all.unwrap_or_else(|| self.nothing()),
             is_partial,
         }
+    }
+
+    fn nothing(&self) -> Observed<A> {
+        Observed::new(self.pool.whole())
+    }
+
+    /// Takes back what [`finish`](Self::finish) gave, to be used again.
+    pub(super) fn take_back(&self, aggregate: A) {
+        self.pool.return_whole(aggregate);
     }
 }
 

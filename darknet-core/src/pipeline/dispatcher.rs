@@ -6,7 +6,7 @@ use darknet_ebpf::{Cell, Outer, Packet, Version, outer};
 use super::{BATCH, Bank, Cut, Order, Report};
 use crate::{
     Error, Telescope,
-    aggregate::{Observation, Seed},
+    aggregate::Observation,
     ledger::Ledger,
     source::{Record, Source},
     time::{Clock, Nanoseconds, WindowNumber},
@@ -15,7 +15,6 @@ use crate::{
 /// Decides each packet's fate, and hands the counted ones to the workers.
 pub(super) struct Dispatcher<'a, A> {
     telescope: &'a Telescope,
-    seed: &'a Seed,
     cut: Cut,
     clock: Clock,
     /// The time of the last record that had one.
@@ -44,7 +43,6 @@ struct Open {
 impl<'a, A> Dispatcher<'a, A> {
     pub(super) fn new(
         telescope: &'a Telescope,
-        seed: &'a Seed,
         cut: Cut,
         orders: Vec<Sender<Order>>,
         returned: Receiver<Vec<Observation>>,
@@ -52,7 +50,6 @@ impl<'a, A> Dispatcher<'a, A> {
     ) -> Self {
         Self {
             telescope,
-            seed,
             cut,
             clock: Clock::new(telescope.window, telescope.grace),
             time: 0,
@@ -147,7 +144,7 @@ impl<'a, A> Dispatcher<'a, A> {
 
     #[inline]
     fn deliver(&mut self, at: usize, packet: Packet) {
-        let observation = Observation::new(packet, self.time, self.seed);
+        let observation = Observation::new(packet, self.time, &self.telescope.seed);
         let worker = observation.shard() % self.orders.len();
         let Open {
             bank,

@@ -16,8 +16,9 @@ use crossbeam::{channel, queue::ArrayQueue};
 
 use crate::{
     Error, Telescope,
-    aggregate::{Aggregate, Observation, Seed},
+    aggregate::{Aggregate, Observation},
     ledger::Ledger,
+    part::Part,
     source::Source,
     time::{Nanoseconds, WindowNumber},
     window::Window,
@@ -52,12 +53,8 @@ enum Order {
 
 /// What the collector is told.
 enum Report<A> {
-    /// By a worker: what it has of a bank that closes, and how many packets that are.
-    Part {
-        bank: Bank,
-        observed: u64,
-        aggregate: A,
-    },
+    /// By a worker: what it has of a bank that closes.
+    Part { bank: Bank, part: Part<A> },
     /// By the dispatcher: the ledger of a bank that closes, and its edges, `None` if no packet
     /// came.
     Closing {
@@ -73,7 +70,6 @@ enum Report<A> {
 pub(crate) fn run<S: Source, A: Aggregate>(
     telescope: &Telescope,
     source: &mut S,
-    seed: &Seed,
     cut: Cut,
     make: impl Fn() -> A + Sync,
     closed: impl FnMut(Window<A>) -> ControlFlow<(), Option<A>> + Send,
@@ -95,11 +91,11 @@ pub(crate) fn run<S: Source, A: Aggregate>(
                 Ok::<_, Error>(orders)
             })
             .collect::<Result<_, _>>()?;
-        let collector = Collector::new(workers, &clean, closed);
+        let collector = Collector::new(workers, &clean, &make, closed);
         let named = thread::Builder::new().name("collector".into());
         let collector = named.spawn_scoped(scope, move || collector.collect(&inbox));
         let collector = collector.map_err(Error::Thread)?;
-        let mut dispatcher = Dispatcher::new(telescope, seed, cut, orders, returned, reports);
+        let mut dispatcher = Dispatcher::new(telescope, cut, orders, returned, reports);
         let outcome = dispatcher.run(source);
         dispatcher.finish(source.is_complete());
         match collector.join() {

@@ -4,13 +4,15 @@ use crossbeam::{
 };
 
 use super::{Bank, Order, Report};
-use crate::aggregate::{Aggregate, Observation};
+use crate::{
+    aggregate::{Aggregate, Observation},
+    part::Part,
+};
 
 /// What a worker has of a bank.
 struct Open<A> {
     bank: Bank,
-    observed: u64,
-    aggregate: A,
+    part: Part<A>,
 }
 
 /// Does what it is told until nobody tells it anything.
@@ -30,28 +32,17 @@ pub(super) fn work<A: Aggregate>(
         let at = at.unwrap_or_else(|| {
             open.push(Open {
                 bank,
-                observed: 0,
-                aggregate: clean.pop().unwrap_or_else(make),
+                part: Part::new(clean.pop().unwrap_or_else(make)),
             });
             open.len() - 1
         });
-        open[at].aggregate.observe_batch(&batch);
-        open[at].observed += batch.len() as u64;
+        open[at].part.observe(&batch);
         batch.clear();
         // Whether it is used again or freed does not matter.
         let _ = returns.try_send(batch);
         if closes {
-            let Open {
-                bank,
-                observed,
-                aggregate,
-            } = open.swap_remove(at);
-            let report = Report::Part {
-                bank,
-                observed,
-                aggregate,
-            };
-            if reports.send(report).is_err() {
+            let Open { bank, part } = open.swap_remove(at);
+            if reports.send(Report::Part { bank, part }).is_err() {
                 return;
             }
         }

@@ -78,9 +78,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
             let mut whole = window.clone();
             if let Some(total) = &mut total {
                 // An open window has no sources to add to them.
-                let sources = total.aggregate.sources.take();
+                let sources = total.aggregate.observed.take();
                 whole.merge(&mut total.clone());
-                total.aggregate.sources = sources;
+                total.aggregate.observed = sources;
             }
             let snapshot = whole.snapshot(&dark, SUMMARY_ROWS);
             status.write(&snapshot);
@@ -102,9 +102,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
                 }
                 None => {
                     // The sources may be many: they are moved, not copied.
-                    let sources = window.aggregate.sources.take();
+                    let sources = window.aggregate.observed.take();
                     let first = total.insert(window.clone());
-                    first.aggregate.sources = sources;
+                    first.aggregate.observed = sources;
                     first
                 }
             };

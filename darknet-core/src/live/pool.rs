@@ -1,0 +1,60 @@
+use crossbeam::queue::ArrayQueue;
+
+use crate::{aggregate::Aggregate, part::cleaned};
+
+/// Makes an empty aggregate that is to hold what one of so many workers observes; of one worker,
+/// that is everything.
+pub(super) type Make<A> = Box<dyn Fn(usize) -> A + Send + Sync>;
+
+/// Clean aggregates: those of windows that were handed over, and new ones.
+pub(super) struct Pool<A> {
+    make: Make<A>,
+    workers: usize,
+    parts: ArrayQueue<A>,
+    whole: ArrayQueue<A>,
+}
+
+impl<A: Aggregate> Pool<A> {
+    pub(super) fn new(workers: usize, make: Make<A>) -> Self {
+        Self {
+            make,
+            workers,
+            // At most two windows are open.
+            parts: ArrayQueue::new(2 * workers),
+            whole: ArrayQueue::new(1),
+        }
+    }
+
+    /// One for what a worker observes of a window.
+    pub(super) fn part(&self) -> A {
+        self.parts
+            .pop()
+            .unwrap_or_else(|| (self.make)(self.workers))
+    }
+
+    /// One for what all workers observe of it.
+    pub(super) fn whole(&self) -> A {
+        match self.workers {
+            1 => self.part(),
+            _ => self.whole.pop().unwrap_or_else(|| (self.make)(1)),
+        }
+    }
+
+    /// Takes back what [`part`](Self::part) gave.
+    pub(super) fn return_part(&self, part: A) {
+        Self::keep(&self.parts, part);
+    }
+
+    /// Takes back what [`whole`](Self::whole) gave.
+    pub(super) fn return_whole(&self, whole: A) {
+        match self.workers {
+            1 => self.return_part(whole),
+            _ => Self::keep(&self.whole, whole),
+        }
+    }
+
+    fn keep(queue: &ArrayQueue<A>, aggregate: A) {
+        // When there are enough of them, it is freed.
+        cleaned(aggregate).and_then(|clean| queue.push(clean).err());
+    }
+}

@@ -1,0 +1,314 @@
+//! Aggregates of embedders beside ours, over files and live. The live ones need root.
+
+use std::{
+    io::Cursor,
+    num::NonZeroUsize,
+    ops::ControlFlow,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use darknet_core::{
+    Captures, Error, Telescope,
+    aggregate::{Aggregate, Observation, PortDistinct, Profiles, Seed, TopSources},
+    rules::{Cell, Class},
+};
+use xtask::{
+    cargo::root,
+    scenario::{Scenario, Written},
+};
+
+/// A scenario as a capture.
+fn generate(name: &str, count: u64) -> (Vec<u8>, Written) {
+    let scenario = Scenario::read(root().join("xtask/scenarios").join(name));
+    let mut scenario = scenario.expect(name);
+    scenario.count = count;
+    let mut bytes = Vec::new();
+    let plan = scenario.compile().expect(name);
+    let written = plan.write_pcap_with_truth(&mut bytes).expect("memory");
+    (bytes, written)
+}
+
+fn captures(bytes: &[u8]) -> Captures {
+    Captures::from_reader("scenario", Cursor::new(bytes.to_vec())).expect("a capture")
+}
+
+fn telescope(workers: usize, window: Duration) -> Telescope {
+    Telescope::new()
+        .with_seed(Seed::fixed(6))
+        .with_workers(NonZeroUsize::new(workers).expect("not 0"))
+        .and_then(|telescope| telescope.with_window(window))
+        .expect("settings")
+}
+
+/// Counts packets, and panics at one of them, over all workers.
+struct Counting {
+    packets: u64,
+    times: Option<(i64, i64)>,
+    all: Arc<AtomicU64>,
+    panic_at: u64,
+}
+
+impl Counting {
+    fn new(all: &Arc<AtomicU64>, panic_at: u64) -> Self {
+        Self {
+            packets: 0,
+            times: None,
+            all: Arc::clone(all),
+            panic_at,
+        }
+    }
+}
+
+impl Aggregate for Counting {
+    fn observe(&mut self, observation: &Observation) {
+        self.packets += 1;
+        let (first, last) = self.times.unwrap_or((i64::MAX, i64::MIN));
+        self.times = Some((first.min(observation.time), last.max(observation.time)));
+        let number = self.all.fetch_add(1, Ordering::Relaxed) + 1;
+        assert_ne!(number, self.panic_at, "the packet to panic at");
+    }
+
+    fn merge(&mut self, other: &mut Self) {
+        self.packets += other.packets;
+        let times = [self.times, other.times].into_iter().flatten();
+        self.times = times.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)));
+    }
+
+    fn reset(&mut self) {
+        (self.packets, self.times) = (0, None);
+    }
+}
+
+/// The documents of windows with bounded figures beside them, as text.
+fn documents(bytes: &[u8], workers: usize) -> String {
+    let telescope = telescope(workers, Duration::from_secs(20));
+    // So little memory that sources give way, and hosts by port are estimates.
+    let make = || {
+        let seed = telescope.seed();
+        let bounded = (TopSources::new(1 << 17, seed), Profiles::new(1 << 18, seed));
+        (telescope.figures(), (bounded, PortDistinct::new(4 << 20)))
+    };
+    let mut text = String::new();
+    let mut forgotten = 0;
+    let run = telescope.run_windows_with(&mut captures(bytes), make, |window| {
+        let snapshot = window.snapshot(telescope.dark(), 0);
+        text += &serde_json::to_string(&snapshot).expect("JSON");
+        let (_, ((top, profiles), ports)) = &window.aggregate;
+        forgotten += top.forgotten().sources;
+        text += &format!("{:?}\n{:?}\n", top.top(0), profiles.top(0));
+        text += &format!("{:?}\n", ports.iter().collect::<Vec<_>>());
+        ControlFlow::Continue(())
+    });
+    run.expect("figures");
+    assert!(forgotten > 0, "the memory is to be too little");
+    text
+}
+
+#[test]
+fn under_a_fixed_seed_bounded_figures_don_t_depend_on_workers_or_runs() {
+    let (bytes, _) = generate("bench-million.toml", 60_000);
+    let one = documents(&bytes, 1);
+    assert!(one.len() > 100_000);
+    for workers in [1, 2, 8] {
+        assert!(documents(&bytes, workers) == one, "{workers} workers");
+    }
+}
+
+#[test]
+fn over_files_an_aggregate_that_panics_costs_its_part_of_a_window() {
+    let (bytes, written) = generate("first-light.toml", 50_000);
+    for workers in [1, 2, 8] {
+        let telescope = telescope(workers, Duration::from_secs(10));
+        let all = Arc::new(AtomicU64::new(0));
+        let make = || (telescope.figures(), Counting::new(&all, 20_000));
+        let (mut counted, mut abandoned, mut faulty) = (0, 0, Vec::new());
+        let run = telescope.run_windows_with(&mut captures(&bytes), make, |window| {
+            assert_eq!(window.ledger.check(), Ok(()));
+            let (figures, own) = &window.aggregate;
+            assert_eq!(own.packets, window.ledger.observed);
+            let ours = Class::ALL.map(|class| figures.totals.class(class).packets);
+            assert_eq!(ours.iter().sum::<u64>(), window.ledger.observed);
+            let lost = window.ledger.cell(Cell::Abandoned);
+            assert_eq!(lost > 0, !window.faults.is_empty());
+            counted += window.ledger.counted;
+            abandoned += lost;
+            faulty.extend(window.faults.clone());
+            ControlFlow::Continue(())
+        });
+        let error = run.expect_err("it panicked");
+        assert!(matches!(error, Error::Panicked { .. }), "{error}");
+        let said = "the packet to panic at";
+        assert!(error.to_string().contains(said), "{error}");
+        assert_eq!(counted, written.counted, "{workers} workers: all windows");
+        assert_eq!(faulty.len(), 1, "{workers} workers: {faulty:?}");
+        assert!(faulty[0].contains("\"worker ") && faulty[0].contains(said));
+        assert!(0 < abandoned && abandoned < counted / 2, "{abandoned}");
+    }
+}
+
+#[test]
+fn an_aggregate_that_always_panics_leaves_empty_figures_and_a_ledger_that_adds_up() {
+    let (bytes, written) = generate("first-light.toml", 20_000);
+    struct Broken;
+    impl Aggregate for Broken {
+        fn observe(&mut self, _: &Observation) {
+            panic!("always");
+        }
+        fn merge(&mut self, _: &mut Self) {}
+        fn reset(&mut self) {}
+    }
+    let telescope = telescope(2, Duration::from_secs(10));
+    let make = || (telescope.figures(), Broken);
+    let mut abandoned = 0;
+    let run = telescope.run_windows_with(&mut captures(&bytes), make, |window| {
+        assert_eq!((window.ledger.check(), window.ledger.observed), (Ok(()), 0));
+        assert_eq!(
+            window
+                .snapshot(telescope.dark(), 0)
+                .sources
+                .map_or(0, |rows| rows.len()),
+            0
+        );
+        abandoned += window.ledger.cell(Cell::Abandoned);
+        ControlFlow::Continue(())
+    });
+    assert!(run.is_err());
+    assert_eq!(abandoned, written.counted);
+}
+
+#[cfg(target_os = "linux")]
+mod live {
+    use std::{
+        sync::mpsc::channel,
+        thread::{self, sleep},
+    };
+
+    use darknet_core::{
+        Window,
+        aggregate::Sources,
+        live::{Control, Event, LiveFigures, Packets, Watch},
+    };
+    use darknet_tests::{
+        live::{plan, send},
+        privileged,
+    };
+    use jiff::Timestamp;
+    use xtask::lab::World;
+
+    use super::*;
+
+    type Beside = (Sources, Counting);
+
+    fn close(window: &mut Window<LiveFigures<Beside>>) -> Option<Beside> {
+        window.aggregate.observed.take()
+    }
+
+    #[test]
+    fn live_an_aggregate_runs_beside_ours_and_may_panic() {
+        if !privileged("live_an_aggregate_runs_beside_ours_and_may_panic") {
+            return;
+        }
+        // By both queues of the link, and by one thread or two.
+        let plan = plan("first-light.toml", 50_000);
+        for (packets, workers, panic_at) in [
+            (Packets::Headers, 1, 0),
+            (Packets::Headers, 2, 0),
+            (Packets::Frames, 2, 0),
+            (Packets::Headers, 2, 20_000),
+            (Packets::Frames, 1, 20_000),
+        ] {
+            let name = format!("{packets:?}, {workers} workers, panics at {panic_at}");
+            let world = World::new(workers).expect("a world");
+            let mut watch = Watch::new(world.interface());
+            watch.packets = packets;
+            watch.any = true;
+            watch.workers = Some(workers as usize);
+            watch.sockets.ring = 32_768;
+            watch.sockets.frames = 32_768;
+            let telescope = Telescope::new()
+                .with_window(Duration::from_millis(200))
+                .expect("a window");
+            let all = Arc::new(AtomicU64::new(0));
+            let make = {
+                let telescope = telescope.clone();
+                move || (telescope.sources(), Counting::new(&all, panic_at))
+            };
+            let control = Control::new();
+            let (started, has_started) = channel();
+            let begun = Timestamp::now();
+            let mut truth = None;
+            let windows = thread::scope(|scope| {
+                let watching = scope.spawn(|| {
+                    let mut windows = Vec::new();
+                    let watched = world.telescope().enter(|| {
+                        telescope.watch_with(&watch, &control, make, |event| match event {
+                            Event::Started(_) => started.send(()).expect("somebody waits"),
+                            Event::Closed(window) => {
+                                assert_eq!(window.ledger.check(), Ok(()));
+                                let json = window.snapshot(telescope.dark(), 0);
+                                windows.push((json, window.ledger.clone(), close(window)));
+                            }
+                            Event::Open(_) | Event::Changed(_) => {}
+                        })
+                    });
+                    watched.expect("the namespace").expect("it watches");
+                    windows
+                });
+                has_started.recv().expect("it starts");
+                let (_, written) = send(&world, &plan, Some(50_000));
+                truth = Some(written);
+                sleep(Duration::from_millis(300));
+                control.stop();
+                watching.join().expect("windows")
+            });
+            let truth = truth.expect("sent");
+            let (mut counted, mut abandoned, mut faults) = (0, 0, Vec::new());
+            let mut own: Option<Beside> = None;
+            for (json, ledger, observed) in windows {
+                counted += ledger.counted;
+                abandoned += ledger.cell(Cell::Abandoned);
+                assert_eq!(ledger.lost(), ledger.cell(Cell::Abandoned), "{name}");
+                assert_eq!(
+                    !json.faults.is_empty(),
+                    ledger.cell(Cell::Abandoned) > 0,
+                    "{name}"
+                );
+                faults.extend(json.faults);
+                let packets = observed.as_ref().map_or(0, |(_, own)| own.packets);
+                assert_eq!(packets, ledger.observed, "{name}");
+                match (&mut own, observed) {
+                    (Some(own), Some(mut observed)) => own.merge(&mut observed),
+                    (own, observed) => *own = own.take().or(observed),
+                }
+            }
+            let (sources, own) = own.expect("packets");
+            assert_eq!(counted, truth.counted, "{name}");
+            assert_eq!(own.packets + abandoned, truth.counted, "{name}");
+            // The time of day, not that of the kernel.
+            let (first, last) = own.times.expect("packets");
+            let [begun, now] = [begun, Timestamp::now()].map(Timestamp::as_nanosecond);
+            assert!(begun < first.into() && i128::from(last) < now, "{name}");
+            match panic_at {
+                0 => {
+                    assert_eq!((abandoned, faults.len()), (0, 0), "{name}: {faults:?}");
+                    let hosts = sources.hosts().map(|hosts| hosts.all);
+                    assert_eq!(hosts.as_ref(), truth.hosts.get("all"), "{name}");
+                }
+                _ => {
+                    assert!(
+                        0 < abandoned && abandoned < counted / 2,
+                        "{name}: {abandoned}"
+                    );
+                    let [fault] = &faults[..] else {
+                        panic!("{name}: {faults:?}");
+                    };
+                    assert!(fault.contains("the packet to panic at"), "{fault}");
+                }
+            }
+        }
+    }
+}
