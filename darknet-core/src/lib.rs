@@ -37,6 +37,8 @@ pub mod live;
 /// The tables, as they are printed.
 pub mod snapshot;
 pub mod source;
+/// Closed windows, and a channel that carries them to other threads.
+pub mod window;
 #[cfg(all(feature = "live", target_os = "linux"))]
 pub mod xsk;
 
@@ -52,7 +54,6 @@ mod pipeline;
 mod select;
 mod telescope;
 mod time;
-mod window;
 
 pub use darknet_ebpf as rules;
 

@@ -1,3 +1,5 @@
+mod channel;
+
 use jiff::Timestamp;
 
 use crate::{
@@ -6,6 +8,8 @@ use crate::{
     ledger::Ledger,
     snapshot::{Parts, Snapshot},
 };
+
+pub use channel::{Sink, WhenFull, Windows, channel};
 
 /// A closed window, or several as one: what was counted in it.
 #[derive(Clone, Debug)]
