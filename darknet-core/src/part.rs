@@ -49,6 +49,20 @@ impl<A: Aggregate> Part<A> {
         }
     }
 
+    /// What may be read of it so far, added to an empty aggregate.
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    pub(crate) fn publish(&mut self, mut live: A) -> Option<A> {
+        let aggregate = self.aggregate.as_ref()?;
+        let publishing = AssertUnwindSafe(|| aggregate.publish(&mut live));
+        match catch_unwind(publishing) {
+            Ok(()) => Some(live),
+            Err(panic) => {
+                self.abandon(&*panic);
+                None
+            }
+        }
+    }
+
     /// Adds another part of the same window, and gives back the aggregate that is used no more.
     pub(crate) fn merge(&mut self, other: Self) -> Option<A> {
         let Self {

@@ -81,6 +81,10 @@ impl Aggregate for Counting {
     fn reset(&mut self) {
         (self.packets, self.times) = (0, None);
     }
+
+    fn publish(&self, live: &mut Self) {
+        (live.packets, live.times) = (self.packets, self.times);
+    }
 }
 
 /// The documents of windows with bounded figures beside them, as text.
@@ -185,6 +189,7 @@ mod live {
     use std::{
         sync::mpsc::channel,
         thread::{self, sleep},
+        time::Instant,
     };
 
     use darknet_core::{
@@ -202,6 +207,79 @@ mod live {
     use super::*;
 
     type Beside = (Sources, Counting);
+
+    /// The open window, once the telescope has got this far.
+    fn live_until(
+        control: &Control<Beside>,
+        what: &str,
+        done: impl Fn(&LiveFigures<Beside>) -> bool,
+    ) -> Arc<Window<LiveFigures<Beside>>> {
+        let begun = Instant::now();
+        loop {
+            if let Some(window) = control.live()
+                && done(&window.aggregate)
+            {
+                return window;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(10), "{what}");
+            sleep(Duration::from_millis(10));
+        }
+    }
+
+    #[test]
+    fn live_any_thread_reads_the_open_window_and_what_aggregates_publish() {
+        if !privileged("live_any_thread_reads_the_open_window_and_what_aggregates_publish") {
+            return;
+        }
+        let world = World::new(1).expect("a world");
+        let plan = plan("first-light.toml", 50_000);
+        for (publish, workers) in [(true, 1), (true, 3), (false, 1)] {
+            let name = format!("{workers} workers, publish: {publish}");
+            let mut watch = Watch::new(world.interface());
+            (watch.any, watch.publish) = (true, publish);
+            (watch.packets, watch.workers) = (Packets::Headers, Some(workers));
+            watch.duration = Some(Duration::from_secs(60));
+            // No window closes but the last, unless the hour is over.
+            let telescope = Telescope::new()
+                .with_window(Duration::from_secs(3600))
+                .expect("a window");
+            let all = Arc::new(AtomicU64::new(0));
+            let make = {
+                let telescope = telescope.clone();
+                move || (telescope.sources(), Counting::new(&all, 0))
+            };
+            let control = Control::new();
+            assert!(control.live().is_none(), "{name}: before it begins");
+            let open = thread::scope(|scope| {
+                let watching = scope.spawn(|| {
+                    let watch = || telescope.watch_with(&watch, &control, make, |_| {});
+                    world.telescope().enter(watch)
+                });
+                live_until(&control, "it begins", |_| true);
+                let (_, truth) = send(&world, &plan, Some(50_000));
+                let counted = |live: &LiveFigures<Beside>| -> u64 {
+                    let classes = Class::ALL.map(|class| live.totals.class(class).packets);
+                    classes.iter().sum()
+                };
+                let open = live_until(&control, &name, |live| {
+                    let own = live.published.as_ref().map(|(_, own)| own.packets);
+                    counted(live) == truth.counted && own == publish.then_some(truth.counted)
+                });
+                control.stop();
+                watching
+                    .join()
+                    .expect("a thread")
+                    .expect("a namespace")
+                    .expect("it watches");
+                open
+            });
+            // Who has one keeps it.
+            assert!(open.aggregate.observed.is_none(), "{name}");
+            let snapshot = open.snapshot(telescope.dark(), 0);
+            assert!(snapshot.hosts.is_none(), "{name}: ours publish nothing");
+            assert!(control.live().is_none(), "{name}: after its end");
+        }
+    }
 
     fn close(window: &mut Window<LiveFigures<Beside>>) -> Option<Beside> {
         window.aggregate.observed.take()
@@ -226,6 +304,8 @@ mod live {
             let mut watch = Watch::new(world.interface());
             watch.packets = packets;
             watch.any = true;
+            // If something goes wrong here.
+            watch.duration = Some(Duration::from_secs(60));
             watch.workers = Some(workers as usize);
             watch.sockets.ring = 32_768;
             watch.sockets.frames = 32_768;

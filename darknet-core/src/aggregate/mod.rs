@@ -124,6 +124,14 @@ pub trait Aggregate: Send {
 
     /// Forgets everything, to be used again.
     fn reset(&mut self);
+
+    /// Adds to `live`, which is empty, what may be read of this while the window is open. Live,
+    /// once a second at each worker, where `Watch::publish` asks for
+    /// it. Packets wait meanwhile: a copy of a few numbers is what is meant, not of large tables.
+    /// Default: nothing.
+    fn publish(&self, live: &mut Self) {
+        let _ = live;
+    }
 }
 
 impl<A: Aggregate, B: Aggregate> Aggregate for (A, B) {
@@ -147,5 +155,10 @@ impl<A: Aggregate, B: Aggregate> Aggregate for (A, B) {
     fn reset(&mut self) {
         self.0.reset();
         self.1.reset();
+    }
+
+    fn publish(&self, live: &mut Self) {
+        self.0.publish(&mut live.0);
+        self.1.publish(&mut live.1);
     }
 }

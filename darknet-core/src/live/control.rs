@@ -1,18 +1,26 @@
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
-use crate::{Dark, Filter, Sample};
+use super::LiveFigures;
+use crate::{Dark, Filter, Sample, Window, aggregate::Sources};
 
-/// What a running watch is told, from any thread. Clones speak to the same watch.
-#[derive(Clone, Debug, Default)]
-pub struct Control {
+/// What a running watch is told, and what it shows, from any thread. Clones speak to the same watch.
+pub struct Control<A = Sources> {
     stop: Arc<AtomicBool>,
     change: Arc<Mutex<Option<Change>>>,
     /// A worker that is to die, by its number from 1.
     dying: Arc<AtomicUsize>,
+    /// Replaced once a second, by the thread that watches: no worker touches it.
+    live: Arc<Mutex<Option<Open<A>>>>,
 }
+
+/// The open window, as it is shown.
+type Open<A> = Arc<Window<LiveFigures<A>>>;
 
 /// What may change while a telescope runs.
 #[derive(Clone, Debug)]
@@ -25,7 +33,7 @@ pub struct Change {
     pub sample: Sample,
 }
 
-impl Control {
+impl<A> Control<A> {
     /// A control that has said nothing.
     pub fn new() -> Self {
         Self::default()
@@ -40,7 +48,17 @@ impl Control {
     /// [`Event::Changed`](super::Event::Changed). The newest counts, if there are several before
     /// the watch has seen the first.
     pub fn change(&self, change: Change) {
-        *self.change.lock().unwrap_or_else(PoisonError::into_inner) = Some(change);
+        *locked(&self.change) = Some(change);
+    }
+
+    /// The open window as of a second ago at most, or the window before it where that has closed
+    /// since; `None` before the watch has begun to count, and after its end. No worker waits for
+    /// this, and whoever holds a window keeps it.
+    ///
+    /// It has what the kernel counts, and with [`Watch::publish`](super::Watch::publish) what
+    /// aggregates publish; see [`Event::Open`](super::Event::Open).
+    pub fn live(&self) -> Option<Arc<Window<LiveFigures<A>>>> {
+        locked(&self.live).clone()
     }
 
     /// Has a worker panic: for tests.
@@ -58,7 +76,59 @@ impl Control {
     }
 
     pub(super) fn take(&self) -> Option<Change> {
-        let mut change = self.change.lock().unwrap_or_else(PoisonError::into_inner);
-        change.take()
+        locked(&self.change).take()
+    }
+
+    pub(super) fn show(&self, open: Option<Open<A>>) {
+        // The old one is freed when nobody waits for the lock.
+        let old = std::mem::replace(&mut *locked(&self.live), open);
+        drop(old);
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<A> Default for Control<A> {
+    fn default() -> Self {
+        Self {
+            stop: Arc::default(),
+            change: Arc::default(),
+            dying: Arc::default(),
+            live: Arc::default(),
+        }
+    }
+}
+
+impl<A> Clone for Control<A> {
+    fn clone(&self) -> Self {
+        let Self {
+            stop,
+            change,
+            dying,
+            live,
+        } = self;
+        Self {
+            stop: Arc::clone(stop),
+            change: Arc::clone(change),
+            dying: Arc::clone(dying),
+            live: Arc::clone(live),
+        }
+    }
+}
+
+impl<A> fmt::Debug for Control<A> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            stop,
+            change,
+            dying: _,
+            live: _,
+        } = self;
+        out.debug_struct("Control")
+            .field("stop", stop)
+            .field("change", change)
+            .finish_non_exhaustive()
     }
 }

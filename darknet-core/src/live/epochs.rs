@@ -178,6 +178,13 @@ impl<A: Aggregate> Epochs<A> {
         all
     }
 
+    /// What may be read of an epoch so far.
+    pub(super) fn publish(&mut self, epoch: u32) -> Option<A> {
+        self.flush();
+        let live = self.pool.small();
+        self.at(epoch).part.publish(live)
+    }
+
     pub(super) fn at(&mut self, epoch: u32) -> &mut Observed<A> {
         let found = self.open.iter().position(|open| open.0 == epoch);
         let at = found.unwrap_or_else(|| {

@@ -23,6 +23,9 @@ pub struct LiveFigures<A = Sources> {
     /// What was observed of the delivered packets: sources and hosts, and what an embedder counts
     /// beside them. `None` where no packets are delivered, and while the window is open.
     pub observed: Option<A>,
+    /// What aggregates [publish](Aggregate::publish) while the window is open. `None` after that, and
+    /// where it was not asked for, or a worker has not answered.
+    pub published: Option<A>,
 }
 
 impl<A: Aggregate> LiveFigures<A> {
@@ -44,6 +47,7 @@ impl<A: Aggregate> LiveFigures<A> {
             networks,
             row_overflow,
             observed,
+            published: None,
         }
     }
 
@@ -56,7 +60,10 @@ impl<A: Aggregate> LiveFigures<A> {
             networks,
             row_overflow,
             observed,
+            published,
         } = self;
+        // It is of one open window.
+        *published = None;
         totals.merge(&mut other.totals);
         ports.merge(&mut other.ports);
         icmp.merge(&mut other.icmp);
@@ -109,6 +116,7 @@ impl<A: AsRef<Sources>> Window<LiveFigures<A>> {
             networks,
             row_overflow: _,
             observed,
+            published: _,
         } = &self.aggregate;
         let parts = Parts {
             totals,

@@ -14,6 +14,8 @@ mod host;
 mod inlet;
 /// Aggregates that are used again.
 mod pool;
+/// What workers show of the open window.
+mod publication;
 /// A socket on each queue.
 mod queues;
 mod session;
@@ -27,6 +29,7 @@ mod workers;
 
 use std::{
     path::PathBuf,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -73,6 +76,9 @@ pub struct Watch {
     pub networks_by_port: bool,
     /// A folder in a bpffs where the program's tables are pinned; `None` pins nothing.
     pub pins: Option<PathBuf>,
+    /// Whether workers show once a second what aggregates
+    /// [publish](crate::aggregate::Aggregate::publish). Ours publish nothing.
+    pub publish: bool,
     /// Whether frames come without metadata, as by drivers that have none: for tests.
     #[doc(hidden)]
     pub no_metadata: bool,
@@ -94,6 +100,7 @@ impl Watch {
             kernel_memory: None,
             networks_by_port: false,
             pins: None,
+            publish: false,
             no_metadata: false,
         }
     }
@@ -117,8 +124,9 @@ pub enum Packets {
 pub enum Event<'a, A = Sources> {
     /// The program is attached: counting has begun.
     Started(Started<'a>),
-    /// At the start and once a second: the open window so far, without sources. Its ledger may be
-    /// off by the packets in flight.
+    /// At the start and once a second: the open window so far, with what the kernel counts, and what
+    /// aggregates [publish](crate::aggregate::Aggregate::publish). Nothing is observed before the
+    /// window closes. Its ledger may be off by the packets in flight.
     Open(&'a Window<LiveFigures<A>>),
     /// A window has closed, or a part of one that a change or another process cut. When this
     /// returns, it counts as handed over: the kernel forgets it, and what was observed is used again
@@ -224,7 +232,7 @@ impl Telescope {
     pub fn watch_with<A: Aggregate + 'static>(
         &self,
         watch: &Watch,
-        control: &Control,
+        control: &Control<A>,
         make: impl Fn() -> A + Send + Sync + 'static,
         event: impl FnMut(Event<'_, A>),
     ) -> Result<(), Error> {
@@ -234,7 +242,7 @@ impl Telescope {
     fn watch_by<A: Aggregate + 'static>(
         &self,
         watch: &Watch,
-        control: &Control,
+        control: &Control<A>,
         make: Make<A>,
         mut event: impl FnMut(Event<'_, A>),
     ) -> Result<(), Error> {
@@ -267,11 +275,16 @@ impl Telescope {
             if now > session.start {
                 session.close(now, &mut event)?;
                 refreshed = Some(Instant::now());
-            } else if refreshed.is_none_or(|refreshed| refreshed.elapsed() >= REFRESH) {
-                event(Event::Open(&session.open()?));
+            } else if refreshed.is_none_or(|refreshed| refreshed.elapsed() >= REFRESH)
+                && session.may_be_shown(watch)
+            {
+                let open = Arc::new(session.open()?);
+                event(Event::Open(&open));
+                control.show(Some(open));
                 refreshed = Some(Instant::now());
             }
         };
+        control.show(None);
         // First no more packets, then what they said; but what is pinned counts on.
         if watch.pins.is_none() || outcome.is_err() {
             session.kernel.detach()?;

@@ -40,6 +40,11 @@ impl<A: Aggregate> Pool<A> {
         }
     }
 
+    /// A new one, which is as small as it gets.
+    pub(super) fn small(&self) -> A {
+        (self.make)(self.workers)
+    }
+
     /// Takes back what [`part`](Self::part) gave.
     pub(super) fn return_part(&self, part: A) {
         Self::keep(&self.parts, part);

@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use darknet_ebpf::{Cell, Class};
 
 use super::{
@@ -19,6 +21,9 @@ use crate::{
     xsk::{Outcome, Queue},
 };
 
+/// How long it is waited for what workers show: they are asked once a second.
+const PATIENCE: Duration = Duration::from_millis(200);
+
 /// A watch that runs.
 pub(super) struct Session<'a, A> {
     telescope: &'a Telescope,
@@ -31,6 +36,8 @@ pub(super) struct Session<'a, A> {
     account: Account,
     /// Where the open window begins.
     pub(super) start: Nanoseconds,
+    /// When workers were asked what they show of it, and it has not been shown yet.
+    asked: Option<Instant>,
     /// What the interface had missed when the last window closed.
     pub(super) missed: u64,
 }
@@ -80,6 +87,7 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
             workers: (threads > 0).then(start).transpose()?,
             account: Account::new(packets == Packets::Frames),
             start: telescope.window_start(time_of_day()),
+            asked: None,
             missed: 0,
         };
         // Before the program is attached, so that no frame finds no socket.
@@ -215,7 +223,13 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
     }
 
     /// Tells of a closed window; what is left of its aggregate is used again.
-    fn hand_over(&self, mut window: Window<LiveFigures<A>>, event: &mut impl FnMut(Event<'_, A>)) {
+    fn hand_over(
+        &mut self,
+        mut window: Window<LiveFigures<A>>,
+        event: &mut impl FnMut(Event<'_, A>),
+    ) {
+        // What workers were asked was of this one.
+        self.asked = None;
         event(Event::Closed(&mut window));
         if let (Some(workers), Some(used)) = (&self.workers, window.aggregate.observed) {
             workers.take_back(used);
@@ -229,9 +243,28 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
         }
     }
 
+    /// Whether all that is to be shown of the open window is there. It is asked for where it was not
+    /// yet; who does not answer is not waited for.
+    pub(super) fn may_be_shown(&mut self, watch: &Watch) -> bool {
+        let Some(workers) = self.workers.as_ref().filter(|_| watch.publish) else {
+            return true;
+        };
+        let asked = self.asked.get_or_insert_with(|| {
+            workers.ask();
+            Instant::now()
+        });
+        workers.have_answered() || asked.elapsed() > PATIENCE
+    }
+
     /// The open window so far.
-    pub(super) fn open(&self) -> Result<Window<LiveFigures<A>>, Error> {
-        Ok(self.window(self.kernel.live()?, None, (self.start, self.end())))
+    pub(super) fn open(&mut self) -> Result<Window<LiveFigures<A>>, Error> {
+        let live = self.kernel.live()?;
+        let epoch = live.epoch as u32;
+        let mut window = self.window(live, None, (self.start, self.end()));
+        if let (Some(workers), Some(_)) = (&self.workers, self.asked.take()) {
+            window.aggregate.published = workers.published(epoch);
+        }
+        Ok(window)
     }
 
     fn end(&self) -> Nanoseconds {

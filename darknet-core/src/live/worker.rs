@@ -1,10 +1,11 @@
-use std::{thread, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
 use crossbeam::channel::{Receiver, Sender, TryRecvError};
 
 use super::{
     epochs::{Epochs, Observed},
     inlet::Inlet,
+    publication::Publication,
 };
 use crate::aggregate::Aggregate;
 
@@ -43,15 +44,17 @@ pub(super) struct Worker<A> {
     epochs: Epochs<A>,
     /// The epoch that packets are counted in, as far as it has been told.
     open: u32,
+    publication: Arc<Publication<A>>,
 }
 
 impl<A: Aggregate> Worker<A> {
-    pub(super) fn new(epochs: Epochs<A>, open: u32) -> Self {
+    pub(super) fn new(epochs: Epochs<A>, open: u32, publication: Arc<Publication<A>>) -> Self {
         Self {
             inlets: Vec::new(),
             newest: 0,
             epochs,
             open,
+            publication,
         }
     }
 
@@ -75,6 +78,11 @@ impl<A: Aggregate> Worker<A> {
             let mut most = 0;
             for inlet in &mut self.inlets {
                 most = most.max(inlet.take(&mut self.epochs, self.open));
+            }
+            if self.publication.was_asked()
+                && let Some(live) = self.epochs.publish(self.open)
+            {
+                self.publication.answer(self.open, live);
             }
             if most == 0 {
                 self.epochs.flush();

@@ -14,6 +14,7 @@ use super::{
     epochs::{Epochs, Observed},
     inlet::Inlet,
     pool::{Make, Pool},
+    publication::Publication,
     worker::{Order, Worker},
 };
 use crate::{
@@ -38,6 +39,7 @@ pub(super) struct Workers<A> {
 struct Handle<A> {
     orders: Sender<Order<A>>,
     thread: JoinHandle<()>,
+    publication: Arc<Publication<A>>,
 }
 
 /// Between two looks at whether a worker lives that has not answered.
@@ -81,7 +83,9 @@ impl<A: Aggregate + 'static> Workers<A> {
         let processors = processors();
         let start = |number: usize| {
             let (orders, inbox) = bounded(1);
-            let worker = Worker::new(Epochs::new(seed.clone(), Arc::clone(&pool)), epoch);
+            let publication = Arc::new(Publication::new());
+            let epochs = Epochs::new(seed.clone(), Arc::clone(&pool));
+            let worker = Worker::new(epochs, epoch, Arc::clone(&publication));
             // From the last, as interrupts and other work tend to be on the first.
             let processor = processors
                 .iter()
@@ -98,7 +102,11 @@ impl<A: Aggregate + 'static> Workers<A> {
                 }
                 worker.work(&inbox);
             });
-            let handle = started.map(|thread| Handle { orders, thread });
+            let handle = started.map(|thread| Handle {
+                orders,
+                thread,
+                publication,
+            });
             handle.map_err(Error::Thread)
         };
         let workers = (0..count).map(start).collect::<Result<_, _>>()?;
@@ -125,6 +133,30 @@ impl<A: Aggregate + 'static> Workers<A> {
             // A worker that has died is missed when it is asked.
             let _ = worker.orders.send(order(hand));
         }
+    }
+
+    /// Asks what may be read of the open window.
+    pub(super) fn ask(&self) {
+        let publications = self.workers.iter().map(|worker| &worker.publication);
+        publications.for_each(|publication| publication.ask());
+    }
+
+    /// Whether all have answered.
+    pub(super) fn have_answered(&self) -> bool {
+        let mut publications = self.workers.iter().map(|worker| &worker.publication);
+        publications.all(|publication| publication.has_answered())
+    }
+
+    /// What may be read of an epoch; `None` if one has not answered.
+    pub(super) fn published(&self, epoch: u32) -> Option<A> {
+        let answers = self.workers.iter();
+        let answers = answers.map(|worker| worker.publication.take(epoch));
+        let answers: Option<Vec<A>> = answers.collect();
+        let merge = |mut all: A, mut other: A| {
+            all.merge(&mut other);
+            all
+        };
+        answers?.into_iter().reduce(merge)
     }
 
     /// Has a worker die: for tests.

@@ -1,0 +1,74 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam::queue::ArrayQueue;
+
+/// What a worker shows of the open window. It is asked for, made between two batches, and left here:
+/// neither side ever waits for the other.
+pub(super) struct Publication<A> {
+    asked: AtomicBool,
+    /// With the epoch that it is of.
+    answer: ArrayQueue<(u32, A)>,
+}
+
+impl<A> Publication<A> {
+    pub(super) fn new() -> Self {
+        Self {
+            asked: AtomicBool::new(false),
+            answer: ArrayQueue::new(1),
+        }
+    }
+
+    /// Asks the worker, and forgets what it has answered before.
+    pub(super) fn ask(&self) {
+        self.answer.pop();
+        self.asked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the worker was asked; it is told once.
+    #[inline]
+    pub(super) fn was_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed) && self.asked.swap(false, Ordering::Relaxed)
+    }
+
+    /// Answers. What stays from before is freed.
+    pub(super) fn answer(&self, epoch: u32, live: A) {
+        self.answer.force_push((epoch, live));
+    }
+
+    pub(super) fn has_answered(&self) -> bool {
+        self.answer.is_full()
+    }
+
+    /// The answer, if it is of this epoch.
+    pub(super) fn take(&self, epoch: u32) -> Option<A> {
+        let (of, live) = self.answer.pop()?;
+        (of == epoch).then_some(live)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_of_the_window_that_is_open_and_was_asked_for() {
+        let publication = Publication::new();
+        assert!(!publication.was_asked());
+        for (name, epoch, expected) in [
+            ("of the open window", 7, Some("copy")),
+            ("of the window before", 6, None),
+        ] {
+            publication.ask();
+            let asked = [publication.was_asked(), publication.was_asked()];
+            assert_eq!(asked, [true, false], "{name}");
+            assert!(!publication.has_answered(), "{name}");
+            publication.answer(epoch, "copy");
+            assert!(publication.has_answered(), "{name}");
+            assert_eq!(publication.take(7), expected, "{name}");
+            assert_eq!(publication.take(7), None, "{name}, again");
+        }
+        publication.answer(7, "old");
+        publication.ask();
+        assert_eq!(publication.take(7), None, "asked anew");
+    }
+}
