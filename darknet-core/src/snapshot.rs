@@ -64,6 +64,42 @@ pub struct Snapshot {
     pub hosts: Option<Hosts>,
     /// Packets that found a table full, so that figures are missing.
     pub overflow: Overflow,
+    /// Live: how quick the telescope was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timings: Option<Timings>,
+}
+
+/// How quick a live telescope was, in nanoseconds, from window to window. `None` where it did not
+/// happen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Timings {
+    /// From when the kernel program received the first packet of a batch until the batch had been
+    /// observed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Spread>,
+    /// Packets of a batch; no time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Spread>,
+    /// Until workers had taken what waited when a window ended, and all of it was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Spread>,
+    /// From cutting a window until it was ready: the kernel's part, the drain, and the checks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub close: Option<Spread>,
+}
+
+/// How samples lie. Each is right to one in a hundred, and more than an hour is an hour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Spread {
+    /// How many there were.
+    pub samples: u64,
+    /// Half of them are at most this.
+    pub p50: u64,
+    /// 99 in a hundred are at most this.
+    pub p99: u64,
+    /// The largest.
+    pub max: u64,
 }
 
 /// What was watched.
@@ -185,6 +221,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) port_networks: Option<Vec<PortNetworkRow>>,
     /// `None` where no packets are delivered.
     pub(crate) sources: Option<&'a Sources>,
+    /// `None` in replay.
+    pub(crate) timings: Option<Timings>,
 }
 
 impl Snapshot {
@@ -196,6 +234,7 @@ impl Snapshot {
             networks,
             port_networks,
             sources,
+            timings,
         } = parts;
         let hosts = sources.and_then(Sources::hosts);
         Self {
@@ -245,6 +284,7 @@ impl Snapshot {
             }),
             hosts,
             overflow: sources.map(Sources::overflow).unwrap_or_default(),
+            timings: timings.filter(|timings| *timings != Timings::default()),
         }
     }
 

@@ -54,6 +54,7 @@ impl<A: AsRef<Figures>> Window<A> {
                 .map(|networks| networks.into_iter().collect()),
             port_networks: None,
             sources: Some(sources),
+            timings: None,
         };
         Snapshot::new(self, parts, dark, top)
     }

@@ -34,6 +34,7 @@ const NOTHING: &[&str] = &[];
 fn timeless(mut document: Value) -> Value {
     let object = document.as_object_mut().expect("an object");
     object.remove("epochs");
+    object.remove("timings");
     for edge in ["start", "end"] {
         let edge = object.remove(edge).expect("an edge");
         assert!(edge.is_string(), "{edge}");
@@ -87,6 +88,60 @@ fn what_was_sent_is_what_is_printed_and_what_its_capture_gives() {
         }
     }
     assert!(!has_program(world.telescope(), world.interface()));
+}
+
+/// The samples of a spread, in which half are at most what nearly all are at most.
+fn samples(document: &Value, name: &str) -> u64 {
+    let spread = &document["timings"][name];
+    let [p50, p99, max] = ["p50", "p99", "max"].map(|key| number(&spread[key]));
+    assert!(p50 <= p99 && p99 <= max, "{name}: {spread}");
+    number(&spread["samples"])
+}
+
+#[test]
+fn how_quick_it_was_is_printed_and_shown() {
+    if !privileged("how_quick_it_was_is_printed_and_shown") {
+        return;
+    }
+    let world = world();
+    let plan = plan("first-light.toml", 50_000);
+    for packets in ["headers", "frames", "none"] {
+        let arguments = ["--packets", packets, "--window", "1s"];
+        let watching = Run::watching(&world, &[&DARK[..], &ALL_ROWS, &arguments].concat());
+        send(&world, &plan, Some(50_000));
+        let status = || darknet(world.telescope(), &["status", world.interface()]).printed;
+        until("a window has closed", || status().contains("window close"));
+        assert_eq!(status().contains("receive to observe"), packets != "none");
+        let document = watching.document();
+        assert!(samples(&document, "close") >= 2, "{packets}");
+        assert!(
+            number(&document["timings"]["close"]["p50"]) > 1000,
+            "{packets}: nanoseconds"
+        );
+        if packets == "none" {
+            let timings = document["timings"].as_object().expect("an object");
+            assert_eq!(timings.len(), 1, "{timings:?}");
+            continue;
+        }
+        assert_eq!(
+            samples(&document, "drain"),
+            samples(&document, "close"),
+            "{packets}"
+        );
+        let batches = samples(&document, "batch");
+        assert_eq!(samples(&document, "latency"), batches, "{packets}");
+        assert!((10..=50_000).contains(&batches), "{packets}: {batches}");
+        assert!(
+            number(&document["timings"]["batch"]["max"]) <= 1024,
+            "{packets}"
+        );
+        // A packet waits for a worker that sleeps for milliseconds at most; the machine may be busy.
+        let latency = number(&document["timings"]["latency"]["p50"]);
+        assert!(
+            (1000..1_000_000_000).contains(&latency),
+            "{packets}: {latency} ns"
+        );
+    }
 }
 
 #[test]

@@ -34,6 +34,7 @@ impl Account {
         let Told {
             observed,
             is_partial,
+            took: _,
         } = told;
         self.losses.merge(observed.losses);
         ledger.cut = observed.cut;
@@ -73,10 +74,15 @@ impl Account {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::{
         aggregate::Totals,
-        live::epochs::{Losses, Observed},
+        live::{
+            epochs::{Losses, Observed},
+            timings::Waiting,
+        },
         part::Part,
     };
 
@@ -103,8 +109,10 @@ mod tests {
                 cut: 0,
                 unmarked,
                 losses,
+                waiting: Waiting::new(),
             },
             is_partial: false,
+            took: Duration::ZERO,
         }
     }
 

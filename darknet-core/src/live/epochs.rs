@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use darknet_ebpf::Cell;
 
-use super::pool::Pool;
+use super::{clock::time_of_day, pool::Pool, timings::Waiting};
 use crate::{
     aggregate::{Aggregate, Observation, Seed},
     part::Part,
@@ -21,6 +21,7 @@ pub(super) struct Observed<A> {
     pub(super) unmarked: u64,
     /// What its queues have lost since they were asked last.
     pub(super) losses: Losses,
+    pub(super) waiting: Waiting,
 }
 
 /// Frames that the kernel's program delivered and no worker got, by what AF_XDP says of them. It
@@ -90,6 +91,7 @@ impl<A: Aggregate> Observed<A> {
             cut: 0,
             unmarked: 0,
             losses: Losses::default(),
+            waiting: Waiting::new(),
         }
     }
 
@@ -105,7 +107,9 @@ impl<A: Aggregate> Observed<A> {
             cut,
             unmarked,
             losses,
+            waiting,
         } = self;
+        waiting.merge(&other.waiting);
         *cut += other.cut;
         *unmarked += other.unmarked;
         losses.merge(other.losses);
@@ -158,6 +162,11 @@ impl<A: Aggregate> Epochs<A> {
         let mut batch = std::mem::take(&mut self.batch);
         let observed = self.at(self.epoch);
         observed.part.observe(&batch);
+        // Frames without metadata have no time of their own.
+        let is_timed = observed.unmarked == 0;
+        let waited = batch.first().filter(|_| is_timed);
+        let waited = waited.map(|first| time_of_day() - first.time);
+        observed.waiting.record(batch.len(), waited);
         batch.clear();
         self.batch = batch;
     }

@@ -1,3 +1,4 @@
+use super::timings::Clocked;
 use crate::{
     Dark, Snapshot,
     aggregate::{Aggregate, Counts, Icmp, Networks, Ports, Sources, Totals},
@@ -26,10 +27,11 @@ pub struct LiveFigures<A = Sources> {
     /// What aggregates [publish](Aggregate::publish) while the window is open. `None` after that, and
     /// where it was not asked for, or a worker has not answered.
     pub published: Option<A>,
+    pub(super) clocked: Clocked,
 }
 
 impl<A: Aggregate> LiveFigures<A> {
-    pub(super) fn new(counts: BankFigures, observed: Option<A>) -> Self {
+    pub(super) fn new(counts: BankFigures, observed: Option<A>, clocked: Clocked) -> Self {
         let BankFigures {
             epoch: _,
             first_epoch: _,
@@ -48,6 +50,7 @@ impl<A: Aggregate> LiveFigures<A> {
             row_overflow,
             observed,
             published: None,
+            clocked,
         }
     }
 
@@ -61,7 +64,9 @@ impl<A: Aggregate> LiveFigures<A> {
             row_overflow,
             observed,
             published,
+            clocked,
         } = self;
+        clocked.merge(&other.clocked);
         // It is of one open window.
         *published = None;
         totals.merge(&mut other.totals);
@@ -117,6 +122,7 @@ impl<A: AsRef<Sources>> Window<LiveFigures<A>> {
             row_overflow: _,
             observed,
             published: _,
+            clocked,
         } = &self.aggregate;
         let parts = Parts {
             totals,
@@ -125,6 +131,7 @@ impl<A: AsRef<Sources>> Window<LiveFigures<A>> {
             networks: networks.is_complete().then(|| networks.iter().collect()),
             port_networks: networks.port_rows(),
             sources: observed.as_ref().map(AsRef::as_ref),
+            timings: Some(clocked.timings()),
         };
         Snapshot::new(self, parts, dark, top)
     }

@@ -22,6 +22,8 @@ mod session;
 #[cfg(feature = "stages")]
 #[doc(hidden)]
 pub mod stages;
+/// How quick it is.
+mod timings;
 /// One thread that observes.
 mod worker;
 /// All of them.

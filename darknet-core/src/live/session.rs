@@ -10,6 +10,7 @@ use super::{
     inlet::Inlet,
     pool::Make,
     queues::{self, Opened},
+    timings::Clocked,
     workers::{Told, Workers, half_of_the_processors},
 };
 use crate::{
@@ -138,6 +139,7 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
 
     /// Tells of what a telescope before this one has left, and takes this one's records.
     pub(super) fn inherit(&mut self, event: &mut impl FnMut(Event<'_, A>)) -> Result<(), Error> {
+        let cut = Instant::now();
         if let Some(inheritance) = self.kernel.inheritance(&self.settings.dark)? {
             let Inheritance {
                 mut figures,
@@ -159,7 +161,7 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
             // 0: it was killed before it could say. And a clock may have been set back.
             let begun = if begun == 0 { self.start } else { begun };
             let first = self.telescope.window_start(begun).min(self.start);
-            let mut window = self.checked(figures, told, (first, self.end()));
+            let mut window = self.checked(figures, told, cut, (first, self.end()));
             window.dark_is_known = same_dark;
             self.hand_over(window, event);
         }
@@ -187,10 +189,11 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
             sample,
             ..self.settings.clone()
         };
+        let cut = Instant::now();
         let figures = self.kernel.replace(&settings)?;
         self.take_records();
         let observed = self.observed(figures.epoch);
-        let window = self.checked(figures, observed, (self.start, self.end()));
+        let window = self.checked(figures, observed, cut, (self.start, self.end()));
         self.hand_over(window, event);
         self.settings = settings;
         self.kernel.handed_over(self.start)
@@ -202,9 +205,10 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
         next: Nanoseconds,
         event: &mut impl FnMut(Event<'_, A>),
     ) -> Result<(), Error> {
+        let cut = Instant::now();
         let figures = self.kernel.cut()?;
         let observed = self.observed(figures.epoch);
-        let window = self.checked(figures, observed, (self.start, next));
+        let window = self.checked(figures, observed, cut, (self.start, next));
         self.hand_over(window, event);
         self.start = next;
         self.kernel.handed_over(next)
@@ -213,11 +217,12 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
     /// Tells of the open window, as nobody will be there when it closes. What is pinned counts on
     /// in it.
     pub(super) fn leave(&mut self, event: &mut impl FnMut(Event<'_, A>)) -> Result<(), Error> {
+        let cut = Instant::now();
         let figures = self.kernel.cut()?;
         let observed = self.observed(figures.epoch);
         // What it took from now on, it could tell nobody; the next process can.
         self.workers = None;
-        let window = self.checked(figures, observed, (self.start, self.end()));
+        let window = self.checked(figures, observed, cut, (self.start, self.end()));
         self.hand_over(window, event);
         self.kernel.handed_over(self.start)
     }
@@ -289,6 +294,7 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
         &mut self,
         mut figures: BankFigures,
         observed: Option<Told<A>>,
+        cut: Instant,
         edges: (Nanoseconds, Nanoseconds),
     ) -> Window<LiveFigures<A>> {
         if let Ok(missed) = self.kernel.missed() {
@@ -297,9 +303,11 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
             self.missed = missed;
         }
         let mut aggregate = None;
+        let mut clocked = Clocked::new();
         let [mut faults, mut panics] = [const { Vec::new() }; 2];
         if let Some(told) = observed {
             self.account.settle(&mut figures.ledger, &told);
+            clocked.drained(&told.observed.waiting, told.took);
             if told.is_partial {
                 faults.push(DEAD_WORKER.to_owned());
             }
@@ -314,10 +322,11 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
             tracing::error!("{fault}; this is a bug in Darknet, please report it");
         }
         faults.extend(panics);
-        Window {
-            faults,
-            ..self.window(figures, aggregate, edges)
-        }
+        let mut window = self.window(figures, aggregate, edges);
+        window.faults = faults;
+        clocked.closed(cut.elapsed());
+        window.aggregate.clocked = clocked;
+        window
     }
 
     fn window(
@@ -334,7 +343,7 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
             complete: true,
             faults: Vec::new(),
             dark_is_known: true,
-            aggregate: LiveFigures::new(figures, observed),
+            aggregate: LiveFigures::new(figures, observed, Clocked::new()),
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::{
     sync::Arc,
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -68,6 +68,8 @@ pub(super) struct Told<A> {
     pub(super) observed: Observed<A>,
     /// Whether a worker did not answer: it has died.
     pub(super) is_partial: bool,
+    /// How long that took.
+    pub(super) took: Duration,
 }
 
 impl<A: Aggregate + 'static> Workers<A> {
@@ -169,6 +171,7 @@ impl<A: Aggregate + 'static> Workers<A> {
     /// What was observed up to `epoch`, once every packet of it has been taken. All programs that
     /// saw the epoch as the current one must have ended.
     pub(super) fn finish(&self, epoch: u32) -> Told<A> {
+        let begun = Instant::now();
         let ask = |worker: &Handle<A>| {
             let (reply, answer) = bounded(1);
             let order = Order::Finish { epoch, reply };
@@ -195,6 +198,7 @@ impl<A: Aggregate + 'static> Workers<A> {
         Told {
             observed: all.unwrap_or_else(|| self.nothing()),
             is_partial,
+            took: begun.elapsed(),
         }
     }
 

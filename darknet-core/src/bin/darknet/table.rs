@@ -1,8 +1,12 @@
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
 use darknet_core::{
     Snapshot,
     rules::{Cell, Class},
+    snapshot::{Spread, Timings},
 };
 
 /// Prints the tables of a snapshot for people.
@@ -46,10 +50,31 @@ pub(crate) fn print(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()>
         ]
     });
     table(out, &["tool", "packets", "hosts"], tools)?;
+    if let Some(timings) = &snapshot.timings {
+        times(out, timings)?;
+    }
     match snapshot.hosts {
         Some(hosts) => writeln!(out, "{} hosts in all", grouped(hosts.all)),
         None => Ok(()),
     }
+}
+
+/// How quick the telescope was.
+fn times(out: &mut impl Write, timings: &Timings) -> io::Result<()> {
+    let duration = |nanoseconds| format!("{:.1?}", Duration::from_nanos(nanoseconds));
+    let rows = [
+        ("receive to observe", timings.latency),
+        ("drain", timings.drain),
+        ("window close", timings.close),
+    ];
+    let rows = rows.map(|(name, spread)| (name, spread, &duration as &dyn Fn(u64) -> String));
+    let batch: (_, _, &dyn Fn(u64) -> String) = ("packets of a batch", timings.batch, &grouped);
+    let rows = rows.into_iter().chain([batch]);
+    let rows = rows.filter_map(|(name, spread, text)| {
+        let Spread { p50, p99, max, .. } = spread?;
+        Some(vec![name.into(), text(p50), text(p99), text(max)])
+    });
+    table(out, &["time", "p50", "p99", "max"], rows)
 }
 
 /// The ledger, the classes and the ports.
