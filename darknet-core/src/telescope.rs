@@ -178,7 +178,7 @@ impl Telescope {
     pub fn run_windows(
         &self,
         source: &mut impl Source,
-        closed: impl FnMut(&Window<Figures>) -> ControlFlow<()> + Send,
+        closed: impl FnMut(&mut Window<Figures>) -> ControlFlow<()> + Send,
     ) -> Result<(), Error> {
         self.run_windows_with(source, || self.figures(), closed)
     }
@@ -195,10 +195,10 @@ impl Telescope {
         &self,
         source: &mut impl Source,
         make: impl Fn() -> A + Sync,
-        mut closed: impl FnMut(&Window<A>) -> ControlFlow<()> + Send,
+        mut closed: impl FnMut(&mut Window<A>) -> ControlFlow<()> + Send,
     ) -> Result<(), Error> {
-        pipeline::run(self, source, Cut::Windows, make, |window| {
-            closed(&window).map_continue(|()| Some(window.aggregate))
+        pipeline::run(self, source, Cut::Windows, make, |mut window| {
+            closed(&mut window).map_continue(|()| Some(window.aggregate))
         })
     }
 }

@@ -1,15 +1,17 @@
 mod channel;
+mod rollup;
 
 use jiff::Timestamp;
 
 use crate::{
     Dark,
-    aggregate::Figures,
+    aggregate::{Aggregate, Figures},
     ledger::Ledger,
     snapshot::{Parts, Snapshot},
 };
 
 pub use channel::{Sink, WhenFull, Windows, channel};
+pub use rollup::{Length, Rolled, Rollup};
 
 /// A closed window, or several as one: what was counted in it.
 #[derive(Clone, Debug)]
@@ -33,6 +35,46 @@ pub struct Window<A> {
     pub dark_is_known: bool,
     /// What was counted.
     pub aggregate: A,
+}
+
+/// What windows hold: an [`Aggregate`], or `LiveFigures`.
+pub trait Contents {
+    /// Adds those of another window, which may be left with anything.
+    fn absorb(&mut self, other: &mut Self);
+}
+
+impl<A: Aggregate> Contents for A {
+    fn absorb(&mut self, other: &mut Self) {
+        Aggregate::merge(self, other);
+    }
+}
+
+impl<A: Contents> Window<A> {
+    /// Adds another window: the edges are those of both. What `other` holds may be left with anything.
+    pub fn merge(&mut self, other: &mut Self) {
+        let Self {
+            edges,
+            epochs,
+            ledger,
+            complete,
+            faults,
+            dark_is_known,
+            aggregate,
+        } = self;
+        *epochs = match (*epochs, other.epochs) {
+            (Some(mine), Some(theirs)) => Some((mine.0.min(theirs.0), mine.1.max(theirs.1))),
+            (mine, theirs) => mine.or(theirs),
+        };
+        *dark_is_known &= other.dark_is_known;
+        faults.extend(other.faults.iter().cloned());
+        *edges = match (*edges, other.edges) {
+            (Some(mine), Some(theirs)) => Some((mine.0.min(theirs.0), mine.1.max(theirs.1))),
+            (mine, theirs) => mine.or(theirs),
+        };
+        ledger.merge(&other.ledger);
+        *complete &= other.complete;
+        aggregate.absorb(&mut other.aggregate);
+    }
 }
 
 impl<A: AsRef<Figures>> Window<A> {

@@ -12,10 +12,12 @@ use std::{
 };
 
 use darknet_core::{
-    Captures, Error, Telescope,
-    aggregate::{Aggregate, Observation, PortDistinct, Profiles, Seed, TopSources},
+    Captures, Error, Telescope, Window,
+    aggregate::{Aggregate, Figures, Observation, PortDistinct, Profiles, Seed, TopSources},
     rules::{Cell, Class},
+    window::{Length, Rolled, Rollup},
 };
+use jiff::tz::TimeZone;
 use xtask::{
     cargo::root,
     scenario::{Scenario, Written},
@@ -123,6 +125,37 @@ fn under_a_fixed_seed_bounded_figures_don_t_depend_on_workers_or_runs() {
 }
 
 #[test]
+fn windows_rolled_up_to_a_day_are_the_whole() {
+    let (bytes, written) = generate("first-light.toml", 30_000);
+    for (workers, zone) in [(1, "UTC0"), (2, "JST-9"), (8, "CET-1CEST,M3.5.0,M10.5.0/3")] {
+        let telescope = telescope(workers, Duration::from_secs(10));
+        let whole = telescope.run(&mut captures(&bytes)).expect("figures");
+        let json = |window: &Window<Figures>| {
+            let snapshot = window.snapshot(telescope.dark(), 0);
+            serde_json::to_string(&snapshot).expect("JSON")
+        };
+        let mut rolled = Vec::new();
+        let zone_is = TimeZone::posix(zone).expect("a zone");
+        let mut rollup = Rollup::new(zone_is, |over: Rolled<'_, Figures>| {
+            rolled.push((over.length, json(over.window)));
+        });
+        let run = telescope.run_windows(&mut captures(&bytes), |window| {
+            rollup.add(window);
+            ControlFlow::Continue(())
+        });
+        run.expect("figures");
+        rollup.finish();
+        assert!(whole.ledger.counted == written.counted);
+        // Its two minutes are in one hour of one day, wherever.
+        for (found, length) in rolled.iter().zip([Length::Hour, Length::Day]) {
+            assert_eq!(found.0, length, "{zone}");
+            assert!(found.1 == json(&whole), "{zone}, {length:?}");
+        }
+        assert_eq!(rolled.len(), 2, "{zone}");
+    }
+}
+
+#[test]
 fn over_files_an_aggregate_that_panics_costs_its_part_of_a_window() {
     let (bytes, written) = generate("first-light.toml", 50_000);
     for workers in [1, 2, 8] {
@@ -193,7 +226,6 @@ mod live {
     };
 
     use darknet_core::{
-        Window,
         aggregate::Sources,
         live::{Control, Event, LiveFigures, Packets, Watch},
     };

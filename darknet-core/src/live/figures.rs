@@ -4,7 +4,7 @@ use crate::{
     aggregate::{Aggregate, Counts, Icmp, Networks, Ports, Sources, Totals},
     kernel::BankFigures,
     snapshot::Parts,
-    window::Window,
+    window::{Contents, Window},
 };
 
 /// What a live window holds: the kernel's counts, and what the delivered packets say of sources.
@@ -82,31 +82,9 @@ impl<A: Aggregate> LiveFigures<A> {
     }
 }
 
-impl<A: Aggregate> Window<LiveFigures<A>> {
-    /// Adds another window: the edges are those of both.
-    pub fn merge(&mut self, other: &mut Self) {
-        let Self {
-            edges,
-            epochs,
-            ledger,
-            complete,
-            faults,
-            dark_is_known,
-            aggregate,
-        } = self;
-        *epochs = match (*epochs, other.epochs) {
-            (Some(mine), Some(theirs)) => Some((mine.0.min(theirs.0), mine.1.max(theirs.1))),
-            (mine, theirs) => mine.or(theirs),
-        };
-        *dark_is_known &= other.dark_is_known;
-        faults.extend(other.faults.iter().cloned());
-        *edges = match (*edges, other.edges) {
-            (Some(mine), Some(theirs)) => Some((mine.0.min(theirs.0), mine.1.max(theirs.1))),
-            (mine, theirs) => mine.or(theirs),
-        };
-        ledger.merge(&other.ledger);
-        *complete &= other.complete;
-        aggregate.merge(&mut other.aggregate);
+impl<A: Aggregate> Contents for LiveFigures<A> {
+    fn absorb(&mut self, other: &mut Self) {
+        self.merge(other);
     }
 }
 
