@@ -43,11 +43,11 @@ pub struct Windows<T> {
 /// The tables of windows, printed by another thread than the one that closes them:
 ///
 /// ```no_run
-/// use darknet_core::{Captures, Telescope, window::{WhenFull, channel}};
+/// use darknet_core::{Captures, Snapshot, Telescope, window::{WhenFull, channel}};
 ///
 /// let telescope = Telescope::new();
 /// let mut captures = Captures::open(["monday.pcap"])?;
-/// let (sink, windows) = channel(8, WhenFull::Wait);
+/// let (sink, windows) = channel::<Snapshot>(8, WhenFull::Wait);
 /// std::thread::scope(|scope| {
 ///     scope.spawn(|| {
 ///         for snapshot in windows {

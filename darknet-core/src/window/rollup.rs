@@ -18,12 +18,16 @@ use super::{Contents, Window};
 /// ```no_run
 /// use std::ops::ControlFlow;
 ///
-/// use darknet_core::{Captures, Telescope, window::Rollup};
+/// use darknet_core::{
+///     Captures, Telescope,
+///     aggregate::Figures,
+///     window::{Rolled, Rollup},
+/// };
 /// use jiff::tz::{TimeZone, offset};
 ///
 /// let telescope = Telescope::new();
 /// let mut captures = Captures::open(["monday.pcap"])?;
-/// let mut rollup = Rollup::new(TimeZone::fixed(offset(9)), |rolled| {
+/// let mut rollup = Rollup::new(TimeZone::fixed(offset(9)), |rolled: Rolled<'_, Figures>| {
 ///     let hosts = rolled.window.snapshot(telescope.dark(), 10).hosts;
 ///     println!("{:?} from {}: {hosts:?}", rolled.length, rolled.start);
 /// });
