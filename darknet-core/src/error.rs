@@ -182,6 +182,18 @@ pub enum Error {
     #[error("the addresses of this host could not be read: {0}; nothing was attached")]
     Host(io::Error),
 
+    /// An address where nobody can listen.
+    #[cfg(feature = "metrics")]
+    #[error(
+        "listening on {address} for who asks for metrics: {source}; name another with --metrics"
+    )]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+
     /// A thread could not be started.
     #[error("a worker thread could not be started: {0}; try fewer workers")]
     Thread(io::Error),

@@ -34,6 +34,8 @@ pub mod ledger;
 /// Watching an interface.
 #[cfg(all(feature = "live", target_os = "linux"))]
 pub mod live;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 /// The tables, as they are printed.
 pub mod snapshot;
 pub mod source;

@@ -1,6 +1,7 @@
 use std::{
     collections::BTreeSet,
     fs, io,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -8,9 +9,10 @@ use std::{
 };
 
 use darknet_core::{
-    Dark, Error, Window,
+    Dark, Error, Snapshot, Window,
     kernel::Attachment,
     live::{Control, Event, LiveFigures, Started, Watch},
+    metrics::Metrics,
 };
 
 use crate::{
@@ -39,6 +41,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
 
+    /// Answer Prometheus on this port of 127.0.0.1, or on an address of this host: its /metrics are
+    /// open to whoever can reach it, and /healthz says whether all is well.
+    #[arg(long, value_name = "[ADDRESS:]PORT", value_parser = listening)]
+    metrics: Option<SocketAddr>,
+
     #[command(flatten)]
     printing: Printing,
 }
@@ -48,6 +55,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         configuring,
         duration,
         save,
+        metrics,
         printing,
     } = arguments;
     let config = configuring.config()?;
@@ -57,9 +65,16 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         ..config.watch()?
     };
     tracing_subscriber::fmt().with_writer(io::stderr).init();
+    let metrics = metrics.map(Metrics::listen).transpose()?;
     let status = Arc::new(status::Page::new(&watch.interface));
     let control = Control::new();
     reload::listen(configuring, config, control.clone(), Arc::clone(&status))?;
+    let show = |snapshot: &Snapshot| {
+        status.write(snapshot);
+        if let Some(metrics) = &metrics {
+            metrics.show(snapshot);
+        }
+    };
     let mut dark = telescope.dark().clone();
     let mut screen = Screen::new();
     let mut next_look = Instant::now();
@@ -69,10 +84,17 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let watched = telescope.watch(&watch, &control, |event| match event {
         Event::Started(got) => {
             started(&got, watch.pins.as_deref());
+            if let Some(address) = metrics.as_ref().and_then(Metrics::address) {
+                eprintln!("metrics are at http://{address}/metrics");
+            }
             warn_redundant(&dark);
         }
         // After months the whole is large: no more than a twentieth of the time is for looking at it.
-        Event::Open(_) if Instant::now() < next_look => {}
+        Event::Open(_) if Instant::now() < next_look => {
+            if let Some(metrics) = &metrics {
+                metrics.keep_alive();
+            }
+        }
         Event::Open(window) => {
             let begun = Instant::now();
             let mut whole = window.clone();
@@ -83,7 +105,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
                 total.aggregate.observed = sources;
             }
             let snapshot = whole.snapshot(&dark, SUMMARY_ROWS);
-            status.write(&snapshot);
+            show(&snapshot);
             screen.show(&snapshot);
             next_look = begun + 20 * begun.elapsed();
         }
@@ -108,7 +130,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
                     first
                 }
             };
-            status.write(&total.snapshot(&dark, SUMMARY_ROWS));
+            show(&total.snapshot(&dark, SUMMARY_ROWS));
         }
         Event::Changed(changed) => {
             screen.clear();
@@ -173,6 +195,15 @@ fn started(got: &Started<'_>, pins: Option<&Path>) {
     if pins.is_none() {
         eprintln!("nothing is pinned: when this process ends or is killed, counting ends");
     }
+}
+
+/// Where metrics are to be had: where only a port is said, nobody else can reach it.
+fn listening(text: &str) -> Result<SocketAddr, String> {
+    let port = text
+        .parse()
+        .map(|port: u16| (Ipv4Addr::LOCALHOST, port).into());
+    let address = port.or_else(|_| text.parse());
+    address.map_err(|_| "it must be a port, as 9431, or an address with one, as [::1]:9431".into())
 }
 
 /// Rows of each table while it runs.
