@@ -49,11 +49,11 @@ fn ended(run: Run) -> Vec<Value> {
     ended.documents()
 }
 
-/// A document without its edges and turns.
+/// A document without its edges, turns and timings.
 fn timeless(mut document: Value) -> Value {
     let object = document.as_object_mut().expect("an object");
-    // A replay has no turns.
-    for key in ["epochs", "start", "end"] {
+    // A replay has no turns, and is not timed.
+    for key in ["epochs", "start", "end", "timings"] {
         object.remove(key);
     }
     document
