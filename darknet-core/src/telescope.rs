@@ -132,6 +132,11 @@ impl Telescope {
         &self.dark
     }
 
+    /// Bytes that an aggregate may take, for each window that is open.
+    pub fn memory(&self) -> usize {
+        self.memory
+    }
+
     /// What hashes depend on, for aggregates that need it.
     pub fn seed(&self) -> &Seed {
         &self.seed

@@ -1,9 +1,11 @@
 //! Aggregates of embedders beside ours, over files and live. The live ones need root.
 
 use std::{
+    fs,
     io::Cursor,
     num::NonZeroUsize,
     ops::ControlFlow,
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -124,6 +126,46 @@ fn under_a_fixed_seed_bounded_figures_don_t_depend_on_workers_or_runs() {
     }
 }
 
+/// An example of the library, built.
+fn example(name: &str) -> Command {
+    let build = ["build", "--package", "darknet-core", "--example", name];
+    Command::new(xtask::cargo::executable(&build, name).expect("it compiles"))
+}
+
+#[test]
+fn the_example_of_an_own_aggregate_counts_over_captures() {
+    let scenarios = root().join("xtask/scenarios");
+    let mut command = example("own_aggregate");
+    let output = command.arg(scenarios.join("first-light.pcap")).output();
+    let output = output.expect("it starts");
+    assert!(output.status.success());
+    let printed = String::from_utf8(output.stdout).expect("text");
+    let numbers = |pattern: &str| -> (u64, u64) {
+        let lines = printed
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix(pattern));
+        let numbers = lines.map(|line| {
+            let words: Vec<u64> = line
+                .split(' ')
+                .filter_map(|word| word.parse().ok())
+                .collect();
+            (words[0], words[1])
+        });
+        numbers.fold((0, 0), |sum, line| (sum.0 + line.0, sum.1 + line.1))
+    };
+    let text = fs::read_to_string(scenarios.join("first-light.json")).expect("the truth");
+    let written: Written = serde_json::from_str(&text).expect("the truth");
+    for port in [23, 2323] {
+        let (syns, marked) = numbers(&format!("tcp {port}: "));
+        assert_eq!(
+            Some(&syns),
+            written.ports["tcp_syn"].get(&port),
+            "{printed}"
+        );
+        assert!(0 < marked && marked <= syns, "{printed}");
+    }
+}
+
 #[test]
 fn windows_rolled_up_to_a_day_are_the_whole() {
     let (bytes, written) = generate("first-light.toml", 30_000);
@@ -220,6 +262,8 @@ fn an_aggregate_that_always_panics_leaves_empty_figures_and_a_ledger_that_adds_u
 #[cfg(target_os = "linux")]
 mod live {
     use std::{
+        io::{BufRead, BufReader},
+        process::Stdio,
         sync::mpsc::channel,
         thread::{self, sleep},
         time::Instant,
@@ -230,10 +274,12 @@ mod live {
         live::{Control, Event, LiveFigures, Packets, Watch},
     };
     use darknet_tests::{
-        live::{plan, send},
+        documents::number,
+        live::{plan, send, syns},
         privileged,
     };
     use jiff::Timestamp;
+    use serde_json::Value;
     use xtask::lab::World;
 
     use super::*;
@@ -259,6 +305,32 @@ mod live {
     }
 
     #[test]
+    fn the_example_of_a_window_stream_prints_lines_until_its_reader_goes() {
+        let name = "the_example_of_a_window_stream_prints_lines_until_its_reader_goes";
+        if !privileged(name) {
+            return;
+        }
+        let world = World::new(1).expect("a world");
+        let mut command = world
+            .telescope()
+            .command(example("windows_to_json").get_program());
+        command.args([world.interface(), "203.0.113.0/24"]);
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let mut next = || -> Value {
+            let line = lines.next().expect("a line").expect("text");
+            serde_json::from_str(&line).expect("JSON")
+        };
+        // It has begun when the first window has closed.
+        assert_eq!(next()["schema"], "darknet.snapshot/1");
+        let (sent, _) = send(&world, &syns(1000, &[(23, "203.0.113.0/24")]), Some(50_000));
+        let counted = |document: Value| number(&document["ledger"]["counted"]);
+        assert_eq!(counted(next()) + counted(next()), sent.sent);
+        drop(lines);
+        assert!(child.wait().expect("it ends").success());
+    }
+
+    #[test]
     fn live_any_thread_reads_the_open_window_and_what_aggregates_publish() {
         if !privileged("live_any_thread_reads_the_open_window_and_what_aggregates_publish") {
             return;
@@ -276,10 +348,7 @@ mod live {
                 .with_window(Duration::from_secs(3600))
                 .expect("a window");
             let all = Arc::new(AtomicU64::new(0));
-            let make = {
-                let telescope = telescope.clone();
-                move || (telescope.sources(), Counting::new(&all, 0))
-            };
+            let make = move |telescope: &Telescope| (telescope.sources(), Counting::new(&all, 0));
             let control = Control::new();
             assert!(control.live().is_none(), "{name}: before it begins");
             let open = thread::scope(|scope| {
@@ -345,10 +414,8 @@ mod live {
                 .with_window(Duration::from_millis(200))
                 .expect("a window");
             let all = Arc::new(AtomicU64::new(0));
-            let make = {
-                let telescope = telescope.clone();
-                move || (telescope.sources(), Counting::new(&all, panic_at))
-            };
+            let make =
+                move |telescope: &Telescope| (telescope.sources(), Counting::new(&all, panic_at));
             let control = Control::new();
             let (started, has_started) = channel();
             let begun = Timestamp::now();

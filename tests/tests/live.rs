@@ -30,7 +30,7 @@ const DARK: [&str; 4] = ["--dark", "203.0.113.0/24", "--dark", "2001:db8:da2c::/
 const ALL_ROWS: [&str; 3] = ["--json", "--top", "0"];
 const NOTHING: &[&str] = &[];
 
-/// A document without its edges and turns.
+/// A document without its edges, turns and timings.
 fn timeless(mut document: Value) -> Value {
     let object = document.as_object_mut().expect("an object");
     object.remove("epochs");
@@ -131,10 +131,9 @@ fn how_quick_it_was_is_printed_and_shown() {
         let batches = samples(&document, "batch");
         assert_eq!(samples(&document, "latency"), batches, "{packets}");
         assert!((10..=50_000).contains(&batches), "{packets}: {batches}");
-        assert!(
-            number(&document["timings"]["batch"]["max"]) <= 1024,
-            "{packets}"
-        );
+        // Of 1,024 at most, to one in a hundred.
+        let largest = number(&document["timings"]["batch"]["max"]);
+        assert!(largest <= 1035, "{packets}: {largest}");
         // A packet waits for a worker that sleeps for milliseconds at most; the machine may be busy.
         let latency = number(&document["timings"]["latency"]["p50"]);
         assert!(

@@ -48,7 +48,6 @@ use crate::{
 use clock::time_of_day;
 pub use control::{Change, Control};
 pub use figures::LiveFigures;
-use pool::Make;
 use session::Session;
 
 /// What to watch, and how.
@@ -182,18 +181,16 @@ impl Telescope {
         control: &Control,
         event: impl FnMut(Event<'_>),
     ) -> Result<(), Error> {
-        let (memory, seed) = (self.memory, self.seed.clone());
-        // Workers share the memory.
-        let make = move |workers| Sources::new(memory / workers, &seed);
-        self.watch_by(watch, control, Box::new(make), event)
+        self.watch_with(watch, control, Self::sources, event)
     }
 
-    /// [`watch`](Self::watch) with aggregates of one's own: `make` makes an empty one.
-    ///
-    /// Each worker has one for each window that is open, and there is one in which they are merged
-    /// when it closes; so what one takes of memory is taken as often. With
-    /// `(telescope.sources(), Own::default())` they run beside ours, and windows have a
+    /// [`watch`](Self::watch) with aggregates of one's own: `make` makes an empty one. With
+    /// `|telescope| (telescope.sources(), Own::default())` they run beside ours, and windows have a
     /// [`snapshot`](Window::snapshot).
+    ///
+    /// Each worker has one for each window that is open; when it closes, they are merged in another.
+    /// What `make` is given is this telescope with the share of [`memory`](Self::memory) that the
+    /// aggregate may take: that of one worker, or all of it.
     ///
     /// An aggregate that panics loses what it had of the window, at that worker: `lost.abandoned`
     /// of the ledger says how many packets that were, and the window's `faults` say what it said.
@@ -217,10 +214,7 @@ impl Telescope {
     /// };
     ///
     /// let telescope = Telescope::new();
-    /// let make = {
-    ///     let telescope = telescope.clone();
-    ///     move || (telescope.sources(), Distributions::default())
-    /// };
+    /// let make = |telescope: &Telescope| (telescope.sources(), Distributions::default());
     /// telescope.watch_with(&Watch::new("eth1"), &Control::new(), make, |event| {
     ///     if let Event::Closed(window) = event {
     ///         println!("{:?}", window.snapshot(telescope.dark(), 10).hosts);
@@ -235,21 +229,11 @@ impl Telescope {
         &self,
         watch: &Watch,
         control: &Control<A>,
-        make: impl Fn() -> A + Send + Sync + 'static,
-        event: impl FnMut(Event<'_, A>),
-    ) -> Result<(), Error> {
-        self.watch_by(watch, control, Box::new(move |_| make()), event)
-    }
-
-    fn watch_by<A: Aggregate + 'static>(
-        &self,
-        watch: &Watch,
-        control: &Control<A>,
-        make: Make<A>,
+        make: impl Fn(&Self) -> A + Send + Sync + 'static,
         mut event: impl FnMut(Event<'_, A>),
     ) -> Result<(), Error> {
         host::check(&self.dark, watch.any)?;
-        let mut session = Session::begin(self, watch, make)?;
+        let mut session = Session::begin(self, watch, Box::new(make))?;
         session.attach(watch)?;
         event(Event::Started(session.started()));
         session.inherit(&mut event)?;

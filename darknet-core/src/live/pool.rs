@@ -1,24 +1,32 @@
 use crossbeam::queue::ArrayQueue;
 
-use crate::{aggregate::Aggregate, part::cleaned};
+use crate::{Telescope, aggregate::Aggregate, part::cleaned};
 
-/// Makes an empty aggregate that is to hold what one of so many workers observes; of one worker,
-/// that is everything.
-pub(super) type Make<A> = Box<dyn Fn(usize) -> A + Send + Sync>;
+/// Makes an empty aggregate that takes as much memory as a telescope has.
+pub(super) type Make<A> = Box<dyn Fn(&Telescope) -> A + Send + Sync>;
 
 /// Clean aggregates: those of windows that were handed over, and new ones.
 pub(super) struct Pool<A> {
     make: Make<A>,
     workers: usize,
+    /// The telescope, with the memory of one worker.
+    share: Telescope,
+    telescope: Telescope,
     parts: ArrayQueue<A>,
     whole: ArrayQueue<A>,
 }
 
 impl<A: Aggregate> Pool<A> {
-    pub(super) fn new(workers: usize, make: Make<A>) -> Self {
+    pub(super) fn new(workers: usize, telescope: &Telescope, make: Make<A>) -> Self {
+        let telescope = telescope.clone();
         Self {
             make,
             workers,
+            share: Telescope {
+                memory: telescope.memory / workers,
+                ..telescope.clone()
+            },
+            telescope,
             // At most two windows are open.
             parts: ArrayQueue::new(2 * workers),
             whole: ArrayQueue::new(1),
@@ -27,22 +35,23 @@ impl<A: Aggregate> Pool<A> {
 
     /// One for what a worker observes of a window.
     pub(super) fn part(&self) -> A {
-        self.parts
-            .pop()
-            .unwrap_or_else(|| (self.make)(self.workers))
+        self.parts.pop().unwrap_or_else(|| self.small())
     }
 
     /// One for what all workers observe of it.
     pub(super) fn whole(&self) -> A {
         match self.workers {
             1 => self.part(),
-            _ => self.whole.pop().unwrap_or_else(|| (self.make)(1)),
+            _ => self
+                .whole
+                .pop()
+                .unwrap_or_else(|| (self.make)(&self.telescope)),
         }
     }
 
     /// A new one, which is as small as it gets.
     pub(super) fn small(&self) -> A {
-        (self.make)(self.workers)
+        (self.make)(&self.share)
     }
 
     /// Takes back what [`part`](Self::part) gave.

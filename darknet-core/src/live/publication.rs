@@ -4,6 +4,10 @@ use crossbeam::queue::ArrayQueue;
 
 /// What a worker shows of the open window. It is asked for, made between two batches, and left here:
 /// neither side ever waits for the other.
+///
+/// The flag may be relaxed, as nothing is handed over by it: the answer is, by the queue. An answer
+/// to the question before may still come after a new one was asked; it is a second old, or of an
+/// epoch that has ended, which its number tells.
 pub(super) struct Publication<A> {
     asked: AtomicBool,
     /// With the epoch that it is of.

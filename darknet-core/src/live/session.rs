@@ -77,7 +77,7 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
             Packets::Auto | Packets::None => 0,
         };
         let epoch = kernel.epoch() as u32;
-        let start = || Workers::start(threads, make, &telescope.seed, epoch);
+        let start = || Workers::start(threads, telescope, make, epoch);
         let mut session = Self {
             telescope,
             settings,

@@ -10,7 +10,8 @@ use super::{
     pool::Pool,
 };
 use crate::{
-    aggregate::{Seed, Sources},
+    Telescope,
+    aggregate::Sources,
     xsk::{
         Fragments,
         testing::{Played, played},
@@ -49,15 +50,13 @@ impl Stages {
             };
             (frame.clone(), metadata)
         };
-        let seed = Seed::random();
-        let make = seed.clone();
-        let make = move |_| Sources::new(1 << 30, &make);
-        let pool = Arc::new(Pool::new(1, Box::new(make)));
+        let telescope = Telescope::new();
+        let pool = Arc::new(Pool::new(1, &telescope, Box::new(Telescope::sources)));
         Self {
             queue: played(RING, 2 * RING, CHUNK, Fragments::Assemble),
             frames: frames.iter().map(with_metadata).collect(),
             next: 0,
-            epochs: Epochs::new(seed, pool),
+            epochs: Epochs::new(telescope.seed, pool),
         }
     }
 

@@ -17,11 +17,7 @@ use super::{
     publication::Publication,
     worker::{Order, Worker},
 };
-use crate::{
-    Error,
-    aggregate::{Aggregate, Seed},
-    kernel::run_first,
-};
+use crate::{Error, Telescope, aggregate::Aggregate, kernel::run_first};
 
 /// What a worker has beside other threads of its processor: a ring of frames is full in
 /// milliseconds, and closing a window, or another program, may take as long.
@@ -77,16 +73,16 @@ impl<A: Aggregate + 'static> Workers<A> {
     /// are counted in `epoch`.
     pub(super) fn start(
         count: usize,
+        telescope: &Telescope,
         make: Make<A>,
-        seed: &Seed,
         epoch: u32,
     ) -> Result<Self, Error> {
-        let pool = Arc::new(Pool::new(count, make));
+        let pool = Arc::new(Pool::new(count, telescope, make));
         let processors = processors();
         let start = |number: usize| {
             let (orders, inbox) = bounded(1);
             let publication = Arc::new(Publication::new());
-            let epochs = Epochs::new(seed.clone(), Arc::clone(&pool));
+            let epochs = Epochs::new(telescope.seed.clone(), Arc::clone(&pool));
             let worker = Worker::new(epochs, epoch, Arc::clone(&publication));
             // From the last, as interrupts and other work tend to be on the first.
             let processor = processors
