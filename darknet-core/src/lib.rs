@@ -22,6 +22,16 @@
 //! }
 //! # Ok::<(), darknet_core::Error>(())
 //! ```
+//!
+//! # Embedding
+//!
+//! - Packets from elsewhere: [`source::Source`].
+//! - Counts of one's own, on all cores and beside ours: [`aggregate::Aggregate`], over files with
+//!   [`Telescope::run_windows_with`], on an interface with `Telescope::watch_with`.
+//! - Closed windows on another thread: [`window::channel`](fn@window::channel). Hours and days of
+//!   them: [`window::Rollup`].
+//! - The open window, read by any thread: `live::Control::live`.
+//! - Figures that are the same in each run: [`Telescope::with_seed`].
 #![deny(unsafe_code)]
 
 pub mod aggregate;

@@ -86,6 +86,15 @@ impl<A> Control<A> {
     }
 }
 
+/// Takes the open window away when its watch ends, however it does.
+pub(super) struct Showing<'a, A>(pub(super) &'a Control<A>);
+
+impl<A> Drop for Showing<'_, A> {
+    fn drop(&mut self) {
+        self.0.show(None);
+    }
+}
+
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -46,6 +46,7 @@ use crate::{
 };
 
 use clock::time_of_day;
+use control::Showing;
 pub use control::{Change, Control};
 pub use figures::LiveFigures;
 use session::Session;
@@ -238,6 +239,7 @@ impl Telescope {
         event(Event::Started(session.started()));
         session.inherit(&mut event)?;
 
+        let _showing = Showing(control);
         let begun = Instant::now();
         let mut refreshed: Option<Instant> = None;
         let outcome = loop {
@@ -270,7 +272,6 @@ impl Telescope {
                 refreshed = Some(Instant::now());
             }
         };
-        control.show(None);
         // First no more packets, then what they said; but what is pinned counts on.
         if watch.pins.is_none() || outcome.is_err() {
             session.kernel.detach()?;
