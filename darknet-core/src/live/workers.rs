@@ -17,7 +17,7 @@ use super::{
     publication::Publication,
     worker::{Order, Worker},
 };
-use crate::{Error, Telescope, aggregate::Aggregate, kernel::run_first};
+use crate::{Error, Telescope, aggregate::Aggregate, kernel::run_first, part::Part};
 
 /// What a worker has beside other threads of its processor: a ring of frames is full in
 /// milliseconds, and closing a window, or another program, may take as long.
@@ -149,12 +149,18 @@ impl<A: Aggregate + 'static> Workers<A> {
     pub(super) fn published(&self, epoch: u32) -> Option<A> {
         let answers = self.workers.iter();
         let answers = answers.map(|worker| worker.publication.take(epoch));
-        let answers: Option<Vec<A>> = answers.collect();
-        let merge = |mut all: A, mut other: A| {
-            all.merge(&mut other);
+        let answers: Option<Vec<Part<A>>> = answers.map(|live| live.map(Part::new)).collect();
+        let merge = |mut all: Part<A>, other| {
+            all.merge(other);
             all
         };
-        answers?.into_iter().reduce(merge)
+        let Part {
+            aggregate, panics, ..
+        } = answers?.into_iter().reduce(merge)?;
+        for panic in panics {
+            tracing::error!("while merging what is shown of the open window: {panic}");
+        }
+        aggregate
     }
 
     /// Has a worker die: for tests.
