@@ -5,6 +5,8 @@
 //! [`Snapshot`](crate::Snapshot) prints; an embedder's own runs in its place, or beside it as
 //! `(Figures, Own)`. Live, the kernel counts most of that, and workers have [`Sources`] in its place.
 
+/// Every source, in one record each.
+pub mod census;
 /// How many distinct hosts there were: exact while few, then estimated.
 pub mod distinct;
 /// The time to live and the size of packets.
@@ -26,6 +28,8 @@ pub mod ports;
 pub mod profiles;
 /// Sources: their packets, their networks, and how many hosts each figure has.
 pub mod sources;
+/// Everything that there is to count.
+pub mod survey;
 /// The sources with the most packets, in a fixed budget.
 pub mod top_sources;
 /// Packets and bytes by class, packets by tool.
@@ -46,6 +50,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use census::Census;
 pub use counts::Counts;
 pub use distinct::{Distinct, Estimate};
 pub use distributions::Distributions;
@@ -62,6 +67,7 @@ pub use port_sets::PortSets;
 pub use ports::Ports;
 pub use profiles::{Profile, Profiles};
 pub use sources::Sources;
+pub use survey::Survey;
 pub use top_sources::{TopSource, TopSources};
 pub use totals::Totals;
 

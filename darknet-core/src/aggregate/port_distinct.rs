@@ -91,6 +91,12 @@ impl PortDistinct {
         self.used
     }
 
+    /// Adds a host to a port by its hash.
+    pub(super) fn insert(&mut self, (table, port): (PortTable, u16), hash: u64) {
+        self.used += self.ports[ports::index(table, port)].insert(hash, self.precision);
+        self.make_room();
+    }
+
     #[inline(never)]
     fn fold(&mut self) {
         self.precision -= 1;

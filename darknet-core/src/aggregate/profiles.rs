@@ -92,7 +92,7 @@ pub struct Profile {
     pub destinations: Estimate,
     /// Packets that could carry a mark: `tcp_syn` over IPv4; stops at 2^32 - 1.
     pub probes: u32,
-    tools: [u32; Tool::ALL.len()],
+    pub(super) tools: [u32; Tool::ALL.len()],
 }
 
 impl Profile {
@@ -110,8 +110,8 @@ impl Profile {
 }
 
 /// NICTER's rule.
-const SCANNER_PORTS: u8 = 30;
-const SCANNER_PACKETS: u32 = 300_000;
+pub(super) const SCANNER_PORTS: u8 = 30;
+pub(super) const SCANNER_PACKETS: u32 = 300_000;
 
 /// What is kept of a source: for IPv4 in three cache lines. A free one has no packets.
 #[derive(Clone, Copy, Debug, Default)]
@@ -134,8 +134,19 @@ struct Kept<A: Address> {
 
 const _: () = assert!(size_of::<Kept<u32>>() == 192 && size_of::<Kept<u128>>() == 256);
 
+/// The half of the hash of a packet's destination.
+#[inline]
+pub(super) fn destination(packet: &Packet, seed: &Seed) -> u32 {
+    let hash = match packet.version {
+        Version::V4 => seed.key(packet.destination.v4()),
+        Version::V6 => seed.key(packet.destination.v6()),
+    };
+    (hash >> 32) as u32
+}
+
 /// The half of a hash as a hash; what it has too little is never looked at but once in 2^26.
-fn of_half(half: u32) -> u64 {
+#[inline]
+pub(super) fn of_half(half: u32) -> u64 {
     u64::from(half) << 32 | 1 << 31
 }
 
@@ -161,13 +172,9 @@ impl<A: Address> Kept<A> {
                 *marked = marked.saturating_add(packet.tools.has(tool).into());
             }
         }
-        let destination = match packet.version {
-            Version::V4 => seed.key(packet.destination.v4()),
-            Version::V6 => seed.key(packet.destination.v6()),
-        };
         self.destinations.insert(
             &mut self.destinations_taken,
-            (destination >> 32) as u32,
+            destination(packet, seed),
             of_half,
         );
     }

@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use darknet_ebpf::{Packet, PortTable};
+use darknet_ebpf::{Packet, PortTable, Version};
 
 use super::{Counts, Seed, table::Slot};
 
@@ -14,6 +14,10 @@ use super::{Counts, Seed, table::Slot};
 pub(super) trait Address: Copy + Default + Eq + Hash + fmt::Debug {
     /// As many ports as fill up a cache line.
     type Places: Copy + Default + fmt::Debug + AsRef<[Place]> + AsMut<[Place]>;
+    /// The same, where times are in that line too.
+    type First: Copy + Default + fmt::Debug + Send + Sync + AsRef<[Place]> + AsMut<[Place]>;
+
+    const VERSION: Version;
 
     fn of(packet: &Packet) -> Self;
 
@@ -22,6 +26,9 @@ pub(super) trait Address: Copy + Default + Eq + Hash + fmt::Debug {
 
 impl Address for u32 {
     type Places = [Place; 10];
+    type First = [Place; 3];
+
+    const VERSION: Version = Version::V4;
 
     #[inline]
     fn of(packet: &Packet) -> Self {
@@ -35,6 +42,9 @@ impl Address for u32 {
 
 impl Address for u128 {
     type Places = [Place; 7];
+    type First = [Place; 0];
+
+    const VERSION: Version = Version::V6;
 
     #[inline]
     fn of(packet: &Packet) -> Self {

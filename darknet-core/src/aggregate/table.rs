@@ -101,10 +101,20 @@ impl<S: Slot> Table<S> {
         Some(&mut self.slots[at])
     }
 
+    /// Whether a key is there.
+    pub(super) fn contains(&self, key: S::Key, seed: &Seed) -> bool {
+        self.find(key, S::hash(key, seed) as u32).is_ok()
+    }
+
     /// Takes a slot for a key if there is none yet; `false` if the table is full.
     #[inline]
     pub(super) fn insert(&mut self, key: S::Key, seed: &Seed) -> bool {
         self.entry(key, S::hash(key, seed) as u32, seed).is_some()
+    }
+
+    /// Bytes that it takes.
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&self.slots[..])
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -1,0 +1,219 @@
+//! What is kept of a source: one cache line, and two more from its second packet on.
+
+use darknet_ebpf::{Class, Packet, PortTable, Tool, Version};
+
+use super::super::{
+    Counts, Observation, Seed,
+    few::{Few, Taken},
+    profiles::{destination, of_half},
+    source::{Address, Place},
+};
+use crate::time::Nanoseconds;
+
+/// A source. From its second packet on it has a [`Rest`] too; until then, the rest follows from what
+/// is here.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+pub(super) struct Line<A: Address> {
+    pub(super) counts: Counts,
+    pub(super) first: Nanoseconds,
+    pub(super) last: Nanoseconds,
+    pub(super) address: A,
+    /// Packets that it may have had before; see [`Line::missed`].
+    missed: u32,
+    /// The number of its rest, or 0.
+    pub(super) rest: u32,
+    /// The half of the hash of its first destination.
+    pub(super) destination: u32,
+    /// A bit for each class.
+    pub(super) classes: u16,
+    /// A bit for each tool.
+    pub(super) tools: u8,
+    /// Places that are taken here and in the rest.
+    taken: u8,
+    places: A::First,
+}
+
+/// More of a source.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+pub(super) struct Rest {
+    /// The halves of hashes.
+    pub(super) destinations: Few<4>,
+    pub(super) scans: u32,
+    pub(super) probes: u32,
+    pub(super) tools: [u32; Tool::ALL.len()],
+    /// The number of its [`Ports`], or 0.
+    pub(super) ports: u32,
+    pub(super) destinations_taken: Taken,
+    pub(super) ports_taken: Taken,
+    places: [Place; 9],
+}
+
+/// The destination ports of a source with more places than it keeps itself.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+pub(super) struct Ports(pub(super) Few<2>);
+
+const _: () = assert!(size_of::<Line<u32>>() == 64 && size_of::<Line<u128>>() == 64);
+const _: () = assert!(size_of::<Rest>() == 128 && size_of::<Ports>() == 64);
+
+impl<A: Address> Line<A> {
+    pub(super) fn of(address: A, missed: u64) -> Self {
+        let mut line = Self {
+            address,
+            first: Nanoseconds::MAX,
+            last: Nanoseconds::MIN,
+            ..Self::default()
+        };
+        line.set_missed(missed);
+        line
+    }
+
+    /// Packets that it may have had before it was counted, at most.
+    pub(super) fn missed(&self) -> u64 {
+        match self.missed {
+            u32::MAX => u64::MAX / 2,
+            missed => missed.into(),
+        }
+    }
+
+    /// Above what fits there is no bound.
+    pub(super) fn set_missed(&mut self, missed: u64) {
+        self.missed = missed.try_into().unwrap_or(u32::MAX);
+    }
+
+    #[inline]
+    pub(super) fn count(&mut self, observation: &Observation) {
+        let (packet, time) = (&observation.packet, observation.time);
+        self.counts.add(packet.bytes);
+        self.first = self.first.min(time);
+        self.last = self.last.max(time);
+        self.classes |= 1 << packet.class as u16;
+        self.tools |= packet.tools.bits();
+    }
+
+    /// Adds another of the same source, but for places.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.set_missed(self.missed() + other.missed());
+        self.counts += other.counts;
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+        self.classes |= other.classes;
+        self.tools |= other.tools;
+    }
+
+    /// Whether it is known to have been at a place.
+    #[inline]
+    pub(super) fn knows(&self, rest: Option<&Rest>, place: Place) -> bool {
+        // All of them, whatever is taken: no branch for each, and free ones are none.
+        let among = |places: &[Place]| {
+            places
+                .iter()
+                .fold(false, |known, &kept| known | (kept == place))
+        };
+        among(self.places.as_ref()) || rest.is_some_and(|rest| among(&rest.places))
+    }
+
+    /// Whether so many more places fit into what there is.
+    #[inline]
+    pub(super) fn has_room(&self, more: usize) -> bool {
+        let room = self.places.as_ref().len() + if self.rest == 0 { 0 } else { Rest::PLACES };
+        usize::from(self.taken) + more <= room
+    }
+
+    /// Keeps a place that is not known; `false` if there is no room.
+    pub(super) fn keep(&mut self, rest: Option<&mut Rest>, place: Place) -> bool {
+        let at = usize::from(self.taken);
+        let places = self.places.as_mut();
+        let free = match (places.len(), rest) {
+            (here, _) if at < here => places.get_mut(at),
+            (here, Some(rest)) => rest.places.get_mut(at - here),
+            (_, None) => None,
+        };
+        let Some(free) = free else {
+            return false;
+        };
+        *free = place;
+        self.taken += 1;
+        true
+    }
+
+    /// The places that are kept with it.
+    pub(super) fn places(&self, rest: Option<&Rest>) -> impl Iterator<Item = Place> + use<A> {
+        let here = self.places.as_ref().iter().copied();
+        let rest = rest.map_or([Place::default(); Rest::PLACES], |rest| rest.places);
+        let mut places = [Place::default(); 16];
+        let all = here.chain(rest);
+        places.iter_mut().zip(all).for_each(|(to, from)| *to = from);
+        places.into_iter().take(self.taken.into())
+    }
+
+    /// The rest, of a source that has one packet or none.
+    pub(super) fn first_rest(&self) -> Rest {
+        let mut rest = Rest::default();
+        if self.counts.packets == 0 {
+            return rest;
+        }
+        let is = |class: Class| self.classes >> class as u16 & 1;
+        rest.scans = (is(Class::TcpSyn) | is(Class::Udp)).into();
+        if A::VERSION == Version::V4 {
+            rest.probes = is(Class::TcpSyn).into();
+            for (tool, marked) in rest.tools.iter_mut().enumerate() {
+                *marked = rest.probes & u32::from(self.tools >> tool & 1);
+            }
+        }
+        rest.destinations
+            .insert(&mut rest.destinations_taken, self.destination, of_half);
+        rest
+    }
+}
+
+impl Rest {
+    const PLACES: usize = 9;
+
+    #[inline]
+    pub(super) fn count(&mut self, packet: &Packet, seed: &Seed) {
+        let scan = matches!(packet.class, Class::TcpSyn | Class::Udp);
+        self.scans = self.scans.saturating_add(scan.into());
+        let probe = packet.class == Class::TcpSyn && packet.version == Version::V4;
+        self.probes = self.probes.saturating_add(probe.into());
+        for tool in Tool::ALL {
+            let marked = &mut self.tools[tool as usize];
+            *marked = marked.saturating_add((probe & packet.tools.has(tool)).into());
+        }
+        let destination = destination(packet, seed);
+        self.destinations
+            .insert(&mut self.destinations_taken, destination, of_half);
+    }
+
+    /// Adds another of the same source, but for places and ports.
+    pub(super) fn add(&mut self, other: &Self) {
+        let Self {
+            destinations,
+            scans,
+            probes,
+            tools,
+            ports: _,
+            destinations_taken,
+            ports_taken: _,
+            places: _,
+        } = self;
+        *scans = scans.saturating_add(other.scans);
+        *probes = probes.saturating_add(other.probes);
+        for (mine, theirs) in tools.iter_mut().zip(other.tools) {
+            *mine = mine.saturating_add(theirs);
+        }
+        destinations.merge(
+            destinations_taken,
+            (&other.destinations, other.destinations_taken),
+            of_half,
+        );
+    }
+}
+
+/// The port of a place that counts as one of a scan: those of `tcp_syn` and `udp`.
+pub(super) fn scanned(place: Place) -> Option<u32> {
+    let (table, port) = place.get()?;
+    matches!(table, PortTable::TcpSyn | PortTable::Udp).then_some(port.into())
+}

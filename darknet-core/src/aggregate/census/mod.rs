@@ -1,0 +1,391 @@
+use std::{cmp::Reverse, collections::HashMap, hint::black_box, net::IpAddr};
+
+use darknet_ebpf::{Class, PortTable, Version};
+use ipnet::IpNet;
+
+use super::{
+    Aggregate, Counts, Observation, PacketBins, PortDistinct, Profile, SHARDS, Seed, TopSource,
+    frequent::Forgotten,
+    hosts::{Hosts, PortHosts},
+    source::Place,
+    sources::{Overflow, network},
+};
+
+/// From the hash of a source to its number.
+mod index;
+/// What is kept of a source.
+mod line;
+/// Entries that have numbers.
+mod pool;
+/// The sources of one IP version in one shard.
+mod roll;
+/// Giving way, and merging.
+mod room;
+#[cfg(test)]
+mod tests;
+
+use roll::{Roll, Row, Spill};
+
+const LOOK_AHEAD: usize = 128;
+
+/// Every source, once: what [`Sources`](super::Sources), [`Profiles`](super::Profiles),
+/// [`TopSources`](super::TopSources), [`PortSets`](super::PortSets) and [`PortDistinct`] say of them,
+/// of one record for each.
+///
+/// A source with one packet takes 64 bytes and 8 to 16 in an index, one with more 128 beside these,
+/// and one that was at more than 12 ports (IPv6: 9) 64 again and some 20 bytes for each further port.
+/// 1 GiB has room for 2.4 million sources of IPv4 that send more than once, or 6 million that don't.
+///
+/// Everything is exact, but for what [`Profile`] says is estimated, while there is room. Where there
+/// is none, the half with the fewest packets gives way, into [`forgotten`](Self::forgotten), and never
+/// a [large-scale scanner](Profile::is_large_scale_scanner), as in [`Profiles`](super::Profiles).
+/// From then on, figures of all sources are `None`; [`profiles`](Self::profiles) and
+/// [`top_sources`](Self::top_sources) say what each may have missed, and
+/// [`port_distinct`](Self::port_distinct) estimates the hosts at each port, also those of sources
+/// that gave way.
+///
+/// Kept for each shard, so that figures don't depend on the number of workers. Windows that follow
+/// each other may be merged; where sources gave way the result depends on which were merged first.
+///
+/// # Examples
+///
+/// ```
+/// use darknet_core::{
+///     aggregate::{Aggregate, Census, Observation, Seed},
+///     rules::{Address, Class, Packet, PortTable::TcpSyn, Version},
+/// };
+///
+/// let seed = Seed::random();
+/// let mut census = Census::new(64 << 20, &seed);
+/// for (host, port) in [(1, 1433), (2, 1433), (2, 445), (3, 445), (4, 1433)] {
+///     let packet = Packet {
+///         class: Class::TcpSyn,
+///         version: Version::V4,
+///         source: Address::from_words([host, 0, 0, 0]),
+///         destination_port: port,
+///         ..Packet::MALFORMED
+///     };
+///     census.observe(&Observation::new(packet, 0, &seed));
+/// }
+/// let (mssql, smb) = ((TcpSyn, 1433), (TcpSyn, 445));
+/// assert_eq!(census.hosts_at(&[mssql], &[smb]), Some(2), "1433 alone");
+/// assert_eq!(census.hosts_at(&[mssql, smb], &[]), Some(1));
+/// assert_eq!(census.port_hosts().expect("room").get(TcpSyn, 445), 2);
+/// assert_eq!(census.top_sources(1)[0].source.to_string(), "0.0.0.2");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Census {
+    shards: Vec<(Roll<u32>, Roll<u128>)>,
+    seed: Seed,
+    /// Packets of pairs of source and port that had no room.
+    pairs_overflow: u64,
+    /// Hosts at ports of which nothing else is left, and the bytes that they may take.
+    lost: Option<Box<PortDistinct>>,
+    lost_memory: usize,
+    /// Empty between two calls.
+    spill: (Spill<u32>, Spill<u128>),
+}
+
+impl Census {
+    /// No sources yet; they take at most `memory` bytes, and start with none.
+    ///
+    /// Half of it is for IPv4 sources, a quarter for their pairs with further ports, an eighth and a
+    /// sixteenth for those of IPv6, and the rest for estimates of what gave way. What is not full of
+    /// the last page of each shard, 4 MB at most, and 8 MB for estimates are not counted.
+    pub fn new(memory: usize, seed: &Seed) -> Self {
+        let part = memory / SHARDS / 16;
+        let shard = (Roll::new(part * 8, part * 4), Roll::new(part * 2, part));
+        Self {
+            shards: vec![shard; SHARDS],
+            seed: seed.clone(),
+            pairs_overflow: 0,
+            lost: None,
+            lost_memory: memory / 16,
+            spill: Default::default(),
+        }
+    }
+
+    /// Sources that gave way.
+    pub fn forgotten(&self) -> Forgotten {
+        let mut forgotten = Forgotten::default();
+        for (v4, v6) in &self.shards {
+            forgotten += v4.forgotten;
+            forgotten += v6.forgotten;
+        }
+        forgotten
+    }
+
+    /// Packets of sources that gave way, and of pairs of source and port that had no room.
+    pub fn overflow(&self) -> Overflow {
+        Overflow {
+            sources: self.forgotten().packets,
+            port_hosts: self.pairs_overflow,
+        }
+    }
+
+    /// Every source with its packets and bytes, in no order; `None` after sources gave way.
+    pub fn iter(&self) -> Option<impl Iterator<Item = (IpAddr, Counts)> + '_> {
+        let rows = self.complete()?.rows();
+        Some(rows.map(|row| (row.source, row.counts)))
+    }
+
+    /// Packets and bytes by source network (IPv4 /24, IPv6 /48); `None` after sources gave way.
+    pub fn networks(&self) -> Option<HashMap<IpNet, Counts>> {
+        let mut networks: HashMap<IpNet, Counts> = HashMap::new();
+        for (source, counts) in self.iter()? {
+            *networks.entry(network(source)).or_default() += counts;
+        }
+        Some(networks)
+    }
+
+    /// Distinct sources; `None` after sources gave way.
+    pub fn hosts(&self) -> Option<Hosts> {
+        let mut hosts = Hosts::default();
+        for row in self.complete()?.rows() {
+            hosts.add(row.classes, row.tools);
+        }
+        Some(hosts)
+    }
+
+    /// Distinct sources by how many packets each sent; `None` after sources gave way.
+    pub fn packet_bins(&self) -> Option<PacketBins> {
+        let packets = self.iter()?.map(|(_, counts)| counts.packets);
+        Some(PacketBins::of(packets))
+    }
+
+    /// Distinct sources at each port; `None` after sources gave way, or pairs had no room.
+    pub fn port_hosts(&self) -> Option<PortHosts> {
+        let mut hosts = PortHosts::none();
+        for (v4, v6) in &self.complete_with_pairs()?.shards {
+            let places = v4.places().map(|(_, place)| place);
+            let places = places.chain(v6.places().map(|(_, place)| place));
+            for (table, port) in places.filter_map(Place::get) {
+                hosts.add(table, port);
+            }
+        }
+        Some(hosts)
+    }
+
+    /// Distinct sources at each port, estimated; also after sources gave way.
+    pub fn port_distinct(&self) -> PortDistinct {
+        let mut hosts = match &self.lost {
+            Some(lost) => PortDistinct::clone(lost),
+            None => PortDistinct::new(self.lost_memory),
+        };
+        for (v4, v6) in &self.shards {
+            let hash = |(address, place)| (place, self.seed.key(address));
+            let places = v4.places().map(hash);
+            let hash = |(address, place)| (place, self.seed.key(address));
+            for (place, hash) in places.chain(v6.places().map(hash)) {
+                if let Some(place) = Place::get(place) {
+                    hosts.insert(place, hash);
+                }
+            }
+        }
+        hosts
+    }
+
+    /// How many hosts were seen at `all` of some ports, and at `none` of others; `None` after sources
+    /// gave way, or pairs had no room.
+    pub fn hosts_at(&self, all: &[(PortTable, u16)], none: &[(PortTable, u16)]) -> Option<u64> {
+        Some(self.addresses_at(all, none)?.count() as u64)
+    }
+
+    /// The hosts that were seen at `all` of some ports, and at `none` of others, in no order; `None`
+    /// as for [`hosts_at`](Self::hosts_at).
+    pub fn addresses_at<'a>(
+        &'a self,
+        all: &'a [(PortTable, u16)],
+        none: &'a [(PortTable, u16)],
+    ) -> Option<impl Iterator<Item = IpAddr> + 'a> {
+        let seed = &self.seed;
+        let shards = self.complete_with_pairs()?.shards.iter();
+        Some(shards.flat_map(move |(v4, v6)| v4.at(all, none, seed).chain(v6.at(all, none, seed))))
+    }
+
+    /// What each source did, in no order.
+    pub fn profiles(&self) -> impl Iterator<Item = Profile> + '_ {
+        let shards = self.shards.iter();
+        shards.flat_map(|(v4, v6)| v4.profiles().chain(v6.profiles()))
+    }
+
+    /// The `count` profiles with the most packets, most first, then by address; 0 is all of them.
+    pub fn top_profiles(&self, count: usize) -> Vec<Profile> {
+        let key = |profile: &Profile| (Reverse(profile.packets), profile.source);
+        crate::snapshot::highest(self.profiles(), count, key)
+    }
+
+    /// The `count` sources with the most packets, most first, then by address; 0 is all there are.
+    pub fn top_sources(&self, count: usize) -> Vec<TopSource> {
+        let rows = self.rows().map(|row| TopSource {
+            source: row.source,
+            counts: row.counts,
+            missed: row.missed,
+        });
+        let key = |row: &TopSource| (Reverse(row.counts.packets), row.source);
+        crate::snapshot::highest(rows, count, key)
+    }
+
+    /// Packets that a source which is not there sent at most; 0 if there is no such source.
+    pub fn missed(&self) -> u64 {
+        let shards = self.shards.iter();
+        let missed = shards.map(|(v4, v6)| v4.missed.max(v6.missed));
+        missed.max().unwrap_or(0)
+    }
+
+    /// Bytes that the sources take.
+    pub fn memory_used(&self) -> usize {
+        let shards = self.shards.iter();
+        let used = shards.map(|(v4, v6)| v4.all_used() + v6.all_used());
+        used.sum::<usize>() + self.lost.as_ref().map_or(0, |lost| lost.memory_used())
+    }
+
+    fn rows(&self) -> impl Iterator<Item = Row> + '_ {
+        let shards = self.shards.iter();
+        shards.flat_map(|(v4, v6)| v4.rows().chain(v6.rows()))
+    }
+
+    fn complete(&self) -> Option<&Self> {
+        let mut shards = self.shards.iter();
+        let complete = shards.all(|(v4, v6)| v4.is_complete() && v6.is_complete());
+        complete.then_some(self)
+    }
+
+    fn complete_with_pairs(&self) -> Option<&Self> {
+        self.complete().filter(|census| census.pairs_overflow == 0)
+    }
+
+    /// Reads the memory that counting these packets begins with: the index of all of them, then the
+    /// line that it leads to, then the rest that the line leads to. Returns the numbers of the lines.
+    #[inline]
+    fn touch(&self, batch: &[Observation]) -> [u32; LOOK_AHEAD] {
+        let (mut numbers, mut touched) = ([0; LOOK_AHEAD], 0);
+        for observation in batch {
+            let (v4, v6) = &self.shards[observation.shard()];
+            touched |= match observation.packet.version {
+                Version::V4 => v4.index.first(observation.hash()),
+                Version::V6 => v6.index.first(observation.hash()),
+            };
+        }
+        black_box(touched);
+        for (number, observation) in numbers.iter_mut().zip(batch) {
+            let (v4, v6) = &self.shards[observation.shard()];
+            *number = match observation.packet.version {
+                Version::V4 => v4.index.guess(observation.hash()),
+                Version::V6 => v6.index.guess(observation.hash()),
+            };
+        }
+        let mut rests = [0; LOOK_AHEAD];
+        for ((rest, &number), observation) in rests.iter_mut().zip(&numbers).zip(batch) {
+            let (v4, v6) = &self.shards[observation.shard()];
+            *rest = match observation.packet.version {
+                Version::V4 => v4.rest_number(number),
+                Version::V6 => v6.rest_number(number),
+            };
+        }
+        for (&rest, observation) in rests.iter().zip(batch) {
+            let (v4, v6) = &self.shards[observation.shard()];
+            touched |= match observation.packet.version {
+                Version::V4 => v4.touch_rest(rest),
+                Version::V6 => v6.touch_rest(rest),
+            };
+        }
+        black_box(touched);
+        numbers
+    }
+
+    /// Keeps the pairs that had no room with their sources, after reading their memory, and counts
+    /// what was lost.
+    fn keep_spilled(&mut self) {
+        let Self {
+            shards,
+            seed,
+            pairs_overflow,
+            lost,
+            lost_memory,
+            spill: (v4, v6),
+        } = self;
+        let touched = v4.pairs.iter().fold(0, |touched, spilled| {
+            touched | shards[spilled.shard].0.touch_pair(spilled.hash)
+        });
+        black_box(touched);
+        for spilled in v4.pairs.drain(..) {
+            let roll = &mut shards[spilled.shard].0;
+            *pairs_overflow += roll.keep_pair(spilled, seed, &mut v4.lost);
+        }
+        for spilled in v6.pairs.drain(..) {
+            let roll = &mut shards[spilled.shard].1;
+            *pairs_overflow += roll.keep_pair(spilled, seed, &mut v6.lost);
+        }
+        for (place, hash) in v4.lost.drain(..).chain(v6.lost.drain(..)) {
+            if let Some(place) = place.get() {
+                let new = || Box::new(PortDistinct::new(*lost_memory));
+                lost.get_or_insert_with(new).insert(place, hash);
+            }
+        }
+    }
+}
+
+impl Aggregate for Census {
+    #[inline]
+    fn observe(&mut self, observation: &Observation) {
+        self.observe_batch(std::slice::from_ref(observation));
+    }
+
+    #[inline]
+    fn observe_batch(&mut self, batch: &[Observation]) {
+        for batch in batch.chunks(LOOK_AHEAD) {
+            let numbers = self.touch(batch);
+            let Self {
+                shards,
+                seed,
+                spill: (v4_spill, v6_spill),
+                ..
+            } = self;
+            for (observation, number) in batch.iter().zip(numbers) {
+                let shard = observation.shard();
+                let (v4, v6) = &mut shards[shard];
+                match (observation.packet.class, observation.packet.version) {
+                    (Class::Malformed, _) => {}
+                    (_, Version::V4) => v4.count(observation, (number, shard), seed, v4_spill),
+                    (_, Version::V6) => v6.count(observation, (number, shard), seed, v6_spill),
+                }
+            }
+            self.keep_spilled();
+        }
+    }
+
+    fn merge(&mut self, other: &mut Self) {
+        self.pairs_overflow += other.pairs_overflow;
+        match (&mut self.lost, &mut other.lost) {
+            (Some(mine), Some(theirs)) => mine.merge(theirs),
+            (mine @ None, theirs) => *mine = theirs.take(),
+            (Some(_), None) => {}
+        }
+        for shard in 0..SHARDS {
+            let (v4, v6) = &mut self.shards[shard];
+            let (other_v4, other_v6) = &mut other.shards[shard];
+            let seed = &self.seed;
+            v4.merge(other_v4, shard, seed, &mut self.spill.0);
+            v6.merge(other_v6, shard, seed, &mut self.spill.1);
+            self.keep_spilled();
+        }
+    }
+
+    fn reset(&mut self) {
+        let Self {
+            shards,
+            seed: _,
+            pairs_overflow,
+            lost,
+            lost_memory: _,
+            spill: _,
+        } = self;
+        for (v4, v6) in shards {
+            v4.reset();
+            v6.reset();
+        }
+        *pairs_overflow = 0;
+        *lost = None;
+    }
+}

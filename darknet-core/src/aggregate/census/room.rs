@@ -1,0 +1,178 @@
+//! Giving way where there is no room, and merging.
+
+use super::{
+    super::{
+        Forgotten, Seed,
+        source::{Address, Pair},
+        table::Table,
+    },
+    index::Index,
+    line::{Line, Ports},
+    roll::{Roll, Spill},
+};
+
+/// Packets that a source had at most.
+fn all<A: Address>(line: &Line<A>) -> u64 {
+    line.counts.packets + line.missed()
+}
+
+impl<A: Address> Roll<A> {
+    /// Forgets the half with the fewest packets of the sources that may give way; `false` if these
+    /// are less than an eighth, so that a source which finds no room costs little. After Misra and Gries, as in `frequent.rs`.
+    #[inline(never)]
+    pub(super) fn give_way(
+        &mut self,
+        seed: &Seed,
+        spill: &mut Spill<A>,
+        may: impl Fn(&Self, &Line<A>) -> bool,
+    ) -> bool {
+        let sources = self.lines.iter().filter(|line| may(self, line));
+        let mut packets: Vec<u64> = sources.map(all).collect();
+        if packets.is_empty() || packets.len() * 8 < self.lines.len() {
+            return false;
+        }
+        let half = packets.len() / 2;
+        let (_, &mut median, _) = packets.select_nth_unstable(half);
+        let mut index = self.index.clone();
+        index.clear();
+        self.retain(index, seed, spill, |roll, line| {
+            !may(roll, line) || all(line) > median
+        });
+        true
+    }
+
+    /// Forgets some sources. The index is an empty one for those that are kept; what finds no place
+    /// in it is forgotten too.
+    pub(super) fn retain(
+        &mut self,
+        index: Index,
+        seed: &Seed,
+        spill: &mut Spill<A>,
+        keep: impl Fn(&Self, &Line<A>) -> bool,
+    ) {
+        let empty = Self {
+            index,
+            pairs: std::mem::replace(&mut self.pairs, Table::new(0)),
+            missed: self.missed,
+            forgotten: self.forgotten,
+            ..Self::new(self.memory, 0)
+        };
+        let old = std::mem::replace(self, empty);
+        for line in old.lines.iter() {
+            let hash = seed.key(line.address);
+            if !keep(&old, line) || self.take(line, &old, hash).is_none() {
+                self.forget(line, &old, hash, spill);
+            }
+        }
+    }
+
+    /// Takes a line of another with all that belongs to it; `None` if no place of the index is free
+    /// for it.
+    fn take(&mut self, line: &Line<A>, other: &Self, hash: u64) -> Option<&mut Line<A>> {
+        let mut line = *line;
+        let number = self.lines.len() as u32 + 1;
+        if !self.index.insert(hash, number) {
+            return None;
+        }
+        if let Some(rest) = other.rests.get(line.rest) {
+            let mut rest = *rest;
+            if let Some(ports) = other.ports.get(rest.ports) {
+                rest.ports = self.ports.push(*ports);
+            }
+            line.rest = self.rests.push(rest);
+        }
+        self.lines.push(line);
+        self.lines.get_mut(number)
+    }
+
+    /// Counts a line of another as forgotten.
+    fn forget(&mut self, line: &Line<A>, other: &Self, hash: u64, spill: &mut Spill<A>) {
+        self.missed = self.missed.max(all(line));
+        self.forgotten += Forgotten {
+            sources: 1,
+            packets: line.counts.packets,
+        };
+        let places = line.places(other.rests.get(line.rest));
+        spill.lost.extend(places.map(|place| (place, hash)));
+    }
+
+    /// Adds what another has counted. Pairs are left in `spill`.
+    pub(super) fn merge(
+        &mut self,
+        other: &mut Self,
+        shard: usize,
+        seed: &Seed,
+        spill: &mut Spill<A>,
+    ) {
+        if self.lines.len() == 0 && self.missed == 0 {
+            std::mem::swap(self, other);
+            return;
+        }
+        let (my_missed, their_missed) = (self.missed, other.missed);
+        // A source that one of them doesn't have may have been missed there altogether.
+        let mut missed_there = vec![true; self.lines.len()];
+        let mut new = Vec::new();
+        for theirs in other.lines.iter() {
+            let hash = seed.key(theirs.address);
+            if let Some(number) = self.find(theirs.address, hash) {
+                missed_there[number as usize - 1] = false;
+                self.add(number, theirs, other, (seed, shard), spill);
+            } else {
+                new.push((hash, theirs));
+            }
+        }
+        for (number, _) in (1..).zip(missed_there).filter(|(_, missed)| *missed) {
+            let line = self.lines.get_mut(number).expect("one of mine");
+            line.set_missed(line.missed() + their_missed);
+        }
+        for (hash, theirs) in new {
+            let mut line = *theirs;
+            line.set_missed(theirs.missed() + my_missed);
+            if self.free(hash, seed, spill).is_none() || self.take(&line, other, hash).is_none() {
+                self.forget(&line, other, hash, spill);
+            }
+        }
+        self.missed += their_missed;
+        self.forgotten += other.forgotten;
+        for &Pair { address, place } in other.pairs.iter() {
+            let number = self.find(address, seed.key(address));
+            if !number.is_some_and(|number| self.keep(number, place, seed)) {
+                spill.pair(address, place, shard, seed);
+            }
+        }
+        while self.used() > self.memory {
+            // More that should stay than there is room for: then they give way too.
+            let _ = self.give_way(seed, spill, |roll, line| !roll.stays(line))
+                || self.give_way(seed, spill, |_, _| true);
+        }
+    }
+
+    /// Adds what another has of a source that is there.
+    fn add(
+        &mut self,
+        number: u32,
+        theirs: &Line<A>,
+        other: &Self,
+        (seed, shard): (&Seed, usize),
+        spill: &mut Spill<A>,
+    ) {
+        let line = self.lines.get_mut(number).expect("a source");
+        if line.rest == 0 {
+            line.rest = self.rests.push(line.first_rest());
+        }
+        line.add(theirs);
+        let rest = self.rests.get_mut(line.rest).expect("just made");
+        let their_rest = other.rest(theirs);
+        rest.add(&their_rest);
+        if let Some(Ports(ports)) = other.ports.get(their_rest.ports) {
+            let theirs = (ports, their_rest.ports_taken);
+            let (mine, taken) = self.ports_of(number, seed);
+            mine.0.merge(taken, theirs, |port| seed.key(port));
+        }
+        for place in theirs.places(other.rests.get(theirs.rest)) {
+            if !self.keep(number, place, seed) {
+                spill.pair(theirs.address, place, shard, seed);
+            }
+        }
+    }
+}

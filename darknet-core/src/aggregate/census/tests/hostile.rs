@@ -1,0 +1,167 @@
+//! Who chooses the sources cannot make the census slow or large.
+
+use super::*;
+
+fn syn(host: u32, port: u16, seed: &Seed) -> Observation {
+    let packet = Packet {
+        class: Class::TcpSyn,
+        version: Version::V4,
+        source: Words::from_words([host, 0, 0, 0]),
+        destination_port: port,
+        bytes: 40,
+        ..Packet::MALFORMED
+    };
+    Observation::new(packet, 0, seed)
+}
+
+#[test]
+fn an_index_looks_at_few_places_whatever_the_hashes() {
+    let mut index = index::Index::new().grown().grown().grown().grown();
+    // 128 places, one hash.
+    let taken = (1..100).filter(|&number| index.insert(7, number)).count();
+    assert_eq!(taken, 64);
+    assert_eq!(index.find(7, |_| false), Found::Full);
+    assert_eq!(index.find(7, |number| number == 64), Found::Number(64));
+    assert_eq!(index.find(7 + 64, |_| true), Found::Free(7 + 64));
+}
+
+#[test]
+fn sources_that_collide_take_bounded_places_and_are_counted() {
+    let seed = Seed::random();
+    // Whoever knows the seed finds sources of one shard that agree in the last 12 bits.
+    let hash = |host: u32| seed.key(host);
+    let same = |host: &u32| hash(*host) >> 58 == 0 && hash(*host) & 0xfff == 0x5a5;
+    let hosts: Vec<u32> = (0..).filter(same).take(100).collect();
+    let mut census = Census::new(64 << 20, &seed);
+    let mut packets = 0_u64;
+    for _ in 0..3 {
+        for &host in &hosts {
+            census.observe(&syn(host, 23, &seed));
+            packets += 1;
+        }
+    }
+    let rows = census.top_sources(0);
+    let counted: u64 = rows.iter().map(|row| row.counts.packets).sum();
+    assert_eq!(counted + census.forgotten().packets, packets);
+    assert!(
+        rows.len() >= 64 && rows.len() < hosts.len(),
+        "{}",
+        rows.len()
+    );
+    assert!(rows.iter().all(|row| row.counts.packets == 3));
+    assert_eq!(census.missed(), packets - counted);
+    assert_eq!(
+        census.iter().map(Iterator::count),
+        None,
+        "absent, not wrong"
+    );
+    let places = census.shards[0].0.index.bytes() / size_of::<u32>();
+    assert!(places <= 8 * hosts.len(), "{places}");
+    // The rest of the world is counted as ever.
+    (0..20_000_u32).for_each(|host| census.observe(&syn(host, 23, &seed)));
+    assert!(census.top_sources(0).len() >= 20_000 - hosts.len());
+}
+
+#[test]
+fn a_flood_of_new_sources_takes_no_more_memory_and_scanners_stay() {
+    let seed = Seed::random();
+    let memory = 2 << 20;
+    let mut census = Census::new(memory, &seed);
+    for n in 0..300_000_u32 {
+        census.observe(&syn(1, (n % 30) as u16, &seed));
+        census.observe(&syn(2, (n % 29) as u16, &seed));
+    }
+    let mut batch = Vec::new();
+    let mut peak = 0;
+    for host in 10..1_000_000 {
+        batch.push(syn(host, (host % 1_000) as u16, &seed));
+        if batch.len() == 500 {
+            census.observe_batch(&batch);
+            batch.clear();
+            peak = peak.max(census.memory_used());
+        }
+    }
+    census.observe_batch(&batch);
+    assert!(peak <= memory, "{peak}");
+    let scanners = census.profiles();
+    let mut scanners = scanners.filter(Profile::is_large_scale_scanner);
+    let scanner = scanners.next().expect("it stayed");
+    assert_eq!((scanner.packets, scanner.missed), (300_000, 0));
+    assert!(scanners.next().is_none());
+    drop(scanners);
+    let counted: u64 = census
+        .top_sources(0)
+        .iter()
+        .map(|row| row.counts.packets)
+        .sum();
+    assert_eq!(counted + census.forgotten().packets, 600_000 + 999_990);
+    let distinct = census.port_distinct();
+    let hosts = distinct.get(TcpSyn, 400);
+    let off = hosts.count as f64 / 1_000.0 - 1.0;
+    assert!(off.abs() < 5.0 * hosts.error, "{hosts:?}");
+}
+
+#[test]
+fn all_ports_of_all_sources_take_no_more_memory_and_are_estimated() {
+    let seed = Seed::random();
+    let memory = 4 << 20;
+    let mut census = Census::new(memory, &seed);
+    let observations: Vec<_> = (0..30_000_u16)
+        .flat_map(|port| (0..50_u32).map(move |host| (host, port)))
+        .map(|(host, port)| syn(host, port, &seed))
+        .collect();
+    census.observe_batch(&observations);
+    assert!(
+        census.memory_used() <= memory + (4 << 20),
+        "{}",
+        census.memory_used()
+    );
+    assert!(census.overflow().port_hosts > 0);
+    assert!(census.port_hosts().is_none() && census.hosts_at(&[(TcpSyn, 1)], &[]).is_none());
+    assert_eq!(
+        census.iter().map(Iterator::count),
+        Some(50),
+        "sources are complete"
+    );
+    assert_eq!(census.port_distinct().iter().count(), 30_000);
+    for row in census.top_profiles(0) {
+        assert!((row.ports.count as f64 / 30_000.0 - 1.0).abs() < 5.0 * row.ports.error);
+    }
+}
+
+#[test]
+fn where_all_have_to_stay_the_others_are_counted_as_forgotten() {
+    let seed = Seed::random();
+    // One shard's least: 4,096 bytes.
+    let mut census = Census::new(0, &seed);
+    let hosts: Vec<u32> = (0..)
+        .filter(|&host| syn(host, 0, &seed).shard() == 5)
+        .take(40)
+        .collect();
+    for &host in &hosts[..30] {
+        for port in 0..30 {
+            census.observe(&syn(host, port, &seed));
+        }
+        let roll = &mut census.shards[5].0;
+        if let Some(number) = roll.find(host, seed.key(host)) {
+            let rest = roll.lines.get(number).expect("a line").rest;
+            roll.rests.get_mut(rest).expect("a rest").scans = 300_000;
+        }
+    }
+    let kept = census.top_sources(0);
+    let whole = kept.iter().filter(|row| row.counts.packets == 30).count();
+    assert!(
+        whole < 20 && whole * 8 > kept.len() * 7,
+        "{whole} of {}",
+        kept.len()
+    );
+    let before = census.forgotten();
+    census.observe(&syn(hosts[35], 1, &seed));
+    let after = census.forgotten();
+    assert_eq!(
+        (after.sources, after.packets),
+        (before.sources, before.packets + 1)
+    );
+    census.observe(&syn(hosts[0], 1, &seed));
+    assert_eq!(census.forgotten(), after, "a known one is counted on");
+}
