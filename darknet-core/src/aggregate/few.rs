@@ -22,6 +22,12 @@ const MANY: u8 = u8::MAX;
 const PRECISION: u8 = 6;
 
 impl Taken {
+    /// Whether there are registers.
+    #[inline]
+    pub(super) fn are_many(self) -> bool {
+        self.0 == MANY
+    }
+
     /// Whether there are so many numbers; no more than 60 / `WIDTH`.
     #[inline]
     pub(super) fn at_least(self, count: u8) -> bool {
@@ -49,8 +55,13 @@ impl<const WIDTH: usize> Few<WIDTH> {
         }
         let wanted = *number.to_le_bytes().first_chunk().expect("4 bytes at most");
         let length = usize::from(taken.0) * WIDTH;
-        // All of them: no branch for each.
-        let (kept, _) = bytes[..length].as_chunks::<WIDTH>();
+        // All of them, whatever is taken: no branch for each. Free ones are 0.
+        let all = if wanted == [0; WIDTH] {
+            length
+        } else {
+            bytes.len()
+        };
+        let (kept, _) = bytes[..all].as_chunks::<WIDTH>();
         if kept
             .iter()
             .fold(false, |known, kept| known | (*kept == wanted))
@@ -62,10 +73,17 @@ impl<const WIDTH: usize> Few<WIDTH> {
             taken.0 += 1;
             return;
         }
+        let registered = hash(number);
+        self.make_registers(taken, hash);
+        registers::insert(self.bytes.as_flattened_mut(), registered);
+    }
+
+    #[inline(never)]
+    fn make_registers(&mut self, taken: &mut Taken, hash: impl Fn(u32) -> u64) {
         let numbers: Vec<u32> = self.numbers(*taken).collect();
         *self = Self::default();
         taken.0 = MANY;
-        for number in numbers.into_iter().chain([number]) {
+        for number in numbers {
             registers::insert(self.bytes.as_flattened_mut(), hash(number));
         }
     }

@@ -1,6 +1,6 @@
 use darknet_ebpf::PortTable;
 
-use super::{Aggregate, Counts, Observation};
+use super::{Aggregate, Counts, Observation, source::Place};
 
 /// Ports in a table.
 const PORTS: usize = 1 << 16;
@@ -49,8 +49,10 @@ pub(super) fn index(table: PortTable, port: u16) -> usize {
 impl Aggregate for Ports {
     #[inline]
     fn observe(&mut self, observation: &Observation) {
-        for (table, port) in PortTable::of(&observation.packet).into_iter().flatten() {
-            self.0[index(table, port)].add(observation.packet.bytes);
+        for place in Place::of(&observation.packet) {
+            if let Some(counts) = self.0.get_mut(place.row()) {
+                counts.add(observation.packet.bytes);
+            }
         }
     }
 

@@ -112,6 +112,12 @@ impl<S: Slot> Table<S> {
         self.entry(key, S::hash(key, seed) as u32, seed).is_some()
     }
 
+    /// Keys that are there.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.taken
+    }
+
     /// Bytes that it takes.
     pub(super) fn bytes(&self) -> usize {
         size_of_val(&self.slots[..])

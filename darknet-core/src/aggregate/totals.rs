@@ -40,10 +40,8 @@ impl Aggregate for Totals {
     fn observe(&mut self, observation: &Observation) {
         let packet = &observation.packet;
         self.classes[packet.class as usize].add(packet.bytes);
-        if packet.tools.bits() != 0 {
-            for tool in Tool::ALL {
-                self.tools[tool as usize] += u64::from(packet.tools.has(tool));
-            }
+        for tool in Tool::ALL {
+            self.tools[tool as usize] += u64::from(packet.tools.has(tool));
         }
     }
 

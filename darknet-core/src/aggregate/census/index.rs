@@ -16,7 +16,7 @@ const PROBES: usize = 64;
 /// Places of an index that has its first number.
 const PLACES_AT_FIRST: usize = 16;
 /// Numbers at most.
-const NUMBERS: usize = (1 << 24) - 1;
+pub(super) const NUMBERS: usize = (1 << 24) - 1;
 
 /// What a search came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,9 +54,10 @@ impl Index {
         (numbers + 1) * 4 <= self.places.len()
     }
 
-    /// Bytes that it takes after growing, beside those that it takes now.
-    pub(super) fn growth(&self) -> usize {
-        self.bytes().max(PLACES_AT_FIRST * size_of::<u32>())
+    /// Bytes that it takes with so many numbers.
+    pub(super) fn bytes_with(&self, numbers: usize) -> usize {
+        let places = (numbers * 2).next_power_of_two().max(PLACES_AT_FIRST);
+        self.bytes().max(places * size_of::<u32>())
     }
 
     /// An empty one with twice the places.
@@ -128,10 +129,5 @@ impl Index {
         };
         self.put(at, hash, number);
         true
-    }
-
-    /// Whether it has room for no more than so many numbers.
-    pub(super) fn is_full(numbers: usize) -> bool {
-        numbers >= NUMBERS
     }
 }

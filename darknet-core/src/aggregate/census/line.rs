@@ -112,7 +112,7 @@ impl<A: Address> Line<A> {
                 .iter()
                 .fold(false, |known, &kept| known | (kept == place))
         };
-        among(self.places.as_ref()) || rest.is_some_and(|rest| among(&rest.places))
+        among(self.places.as_ref()) | rest.is_some_and(|rest| among(&rest.places))
     }
 
     /// Whether so many more places fit into what there is.
@@ -172,7 +172,13 @@ impl<A: Address> Line<A> {
 impl Rest {
     const PLACES: usize = 9;
 
+    /// Whether there are more destinations than are kept themselves.
     #[inline]
+    pub(super) fn has_many_destinations(&self) -> bool {
+        self.destinations_taken.are_many()
+    }
+
+    #[inline(always)]
     pub(super) fn count(&mut self, packet: &Packet, seed: &Seed) {
         let scan = matches!(packet.class, Class::TcpSyn | Class::Udp);
         self.scans = self.scans.saturating_add(scan.into());

@@ -1,6 +1,6 @@
-use std::{cmp::Reverse, collections::HashMap, hint::black_box, net::IpAddr};
+use std::{cmp::Reverse, collections::HashMap, net::IpAddr};
 
-use darknet_ebpf::{Class, PortTable, Version};
+use darknet_ebpf::PortTable;
 use ipnet::IpNet;
 
 use super::{
@@ -11,12 +11,16 @@ use super::{
     sources::{Overflow, network},
 };
 
+/// What becomes of a batch of packets.
+mod batch;
 /// From the hash of a source to its number.
 mod index;
 /// What is kept of a source.
 mod line;
 /// Entries that have numbers.
 mod pool;
+/// Pairs that were spilled a short time ago.
+mod recent;
 /// The sources of one IP version in one shard.
 mod roll;
 /// Giving way, and merging.
@@ -24,9 +28,9 @@ mod room;
 #[cfg(test)]
 mod tests;
 
+use batch::LOOK_AHEAD;
+use recent::Recent;
 use roll::{Roll, Row, Spill};
-
-const LOOK_AHEAD: usize = 128;
 
 /// Every source, once: what [`Sources`](super::Sources), [`Profiles`](super::Profiles),
 /// [`TopSources`](super::TopSources), [`PortSets`](super::PortSets) and [`PortDistinct`] say of them,
@@ -82,6 +86,9 @@ pub struct Census {
     /// Hosts at ports of which nothing else is left, and the bytes that they may take.
     lost: Option<Box<PortDistinct>>,
     lost_memory: usize,
+    recent: Recent,
+    /// Whether a roll may have to give way within a batch.
+    is_tight: bool,
     /// Empty between two calls.
     spill: (Spill<u32>, Spill<u128>),
 }
@@ -95,14 +102,18 @@ impl Census {
     pub fn new(memory: usize, seed: &Seed) -> Self {
         let part = memory / SHARDS / 16;
         let shard = (Roll::new(part * 8, part * 4), Roll::new(part * 2, part));
-        Self {
+        let mut census = Self {
             shards: vec![shard; SHARDS],
             seed: seed.clone(),
             pairs_overflow: 0,
             lost: None,
             lost_memory: memory / 16,
+            recent: Recent::new(),
+            is_tight: false,
             spill: Default::default(),
-        }
+        };
+        census.is_tight = census.finds_tight();
+        census
     }
 
     /// Sources that gave way.
@@ -254,76 +265,6 @@ impl Census {
     fn complete_with_pairs(&self) -> Option<&Self> {
         self.complete().filter(|census| census.pairs_overflow == 0)
     }
-
-    /// Reads the memory that counting these packets begins with: the index of all of them, then the
-    /// line that it leads to, then the rest that the line leads to. Returns the numbers of the lines.
-    #[inline]
-    fn touch(&self, batch: &[Observation]) -> [u32; LOOK_AHEAD] {
-        let (mut numbers, mut touched) = ([0; LOOK_AHEAD], 0);
-        for observation in batch {
-            let (v4, v6) = &self.shards[observation.shard()];
-            touched |= match observation.packet.version {
-                Version::V4 => v4.index.first(observation.hash()),
-                Version::V6 => v6.index.first(observation.hash()),
-            };
-        }
-        black_box(touched);
-        for (number, observation) in numbers.iter_mut().zip(batch) {
-            let (v4, v6) = &self.shards[observation.shard()];
-            *number = match observation.packet.version {
-                Version::V4 => v4.index.guess(observation.hash()),
-                Version::V6 => v6.index.guess(observation.hash()),
-            };
-        }
-        let mut rests = [0; LOOK_AHEAD];
-        for ((rest, &number), observation) in rests.iter_mut().zip(&numbers).zip(batch) {
-            let (v4, v6) = &self.shards[observation.shard()];
-            *rest = match observation.packet.version {
-                Version::V4 => v4.rest_number(number),
-                Version::V6 => v6.rest_number(number),
-            };
-        }
-        for (&rest, observation) in rests.iter().zip(batch) {
-            let (v4, v6) = &self.shards[observation.shard()];
-            touched |= match observation.packet.version {
-                Version::V4 => v4.touch_rest(rest),
-                Version::V6 => v6.touch_rest(rest),
-            };
-        }
-        black_box(touched);
-        numbers
-    }
-
-    /// Keeps the pairs that had no room with their sources, after reading their memory, and counts
-    /// what was lost.
-    fn keep_spilled(&mut self) {
-        let Self {
-            shards,
-            seed,
-            pairs_overflow,
-            lost,
-            lost_memory,
-            spill: (v4, v6),
-        } = self;
-        let touched = v4.pairs.iter().fold(0, |touched, spilled| {
-            touched | shards[spilled.shard].0.touch_pair(spilled.hash)
-        });
-        black_box(touched);
-        for spilled in v4.pairs.drain(..) {
-            let roll = &mut shards[spilled.shard].0;
-            *pairs_overflow += roll.keep_pair(spilled, seed, &mut v4.lost);
-        }
-        for spilled in v6.pairs.drain(..) {
-            let roll = &mut shards[spilled.shard].1;
-            *pairs_overflow += roll.keep_pair(spilled, seed, &mut v6.lost);
-        }
-        for (place, hash) in v4.lost.drain(..).chain(v6.lost.drain(..)) {
-            if let Some(place) = place.get() {
-                let new = || Box::new(PortDistinct::new(*lost_memory));
-                lost.get_or_insert_with(new).insert(place, hash);
-            }
-        }
-    }
 }
 
 impl Aggregate for Census {
@@ -335,23 +276,12 @@ impl Aggregate for Census {
     #[inline]
     fn observe_batch(&mut self, batch: &[Observation]) {
         for batch in batch.chunks(LOOK_AHEAD) {
-            let numbers = self.touch(batch);
-            let Self {
-                shards,
-                seed,
-                spill: (v4_spill, v6_spill),
-                ..
-            } = self;
-            for (observation, number) in batch.iter().zip(numbers) {
-                let shard = observation.shard();
-                let (v4, v6) = &mut shards[shard];
-                match (observation.packet.class, observation.packet.version) {
-                    (Class::Malformed, _) => {}
-                    (_, Version::V4) => v4.count(observation, (number, shard), seed, v4_spill),
-                    (_, Version::V6) => v6.count(observation, (number, shard), seed, v6_spill),
-                }
+            if self.is_tight {
+                // Who gives way depends on what came before.
+                batch.chunks(1).for_each(|one| self.count(one));
+            } else {
+                self.count(batch);
             }
-            self.keep_spilled();
         }
     }
 
@@ -370,6 +300,7 @@ impl Aggregate for Census {
             v6.merge(other_v6, shard, seed, &mut self.spill.1);
             self.keep_spilled();
         }
+        self.is_tight = self.finds_tight();
     }
 
     fn reset(&mut self) {
@@ -379,13 +310,17 @@ impl Aggregate for Census {
             pairs_overflow,
             lost,
             lost_memory: _,
+            recent,
+            is_tight: _,
             spill: _,
         } = self;
+        recent.clear();
         for (v4, v6) in shards {
             v4.reset();
             v6.reset();
         }
         *pairs_overflow = 0;
         *lost = None;
+        self.is_tight = self.finds_tight();
     }
 }

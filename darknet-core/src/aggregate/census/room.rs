@@ -74,9 +74,8 @@ impl<A: Address> Roll<A> {
         if !self.index.insert(hash, number) {
             return None;
         }
-        if let Some(rest) = other.rests.get(line.rest) {
-            let mut rest = *rest;
-            if let Some(ports) = other.ports.get(rest.ports) {
+        if let Some(mut rest) = other.rest_of(&line).copied() {
+            if let Some(ports) = other.ports_at(rest.ports) {
                 rest.ports = self.ports.push(*ports);
             }
             line.rest = self.rests.push(rest);
@@ -92,7 +91,8 @@ impl<A: Address> Roll<A> {
             sources: 1,
             packets: line.counts.packets,
         };
-        let places = line.places(other.rests.get(line.rest));
+        spill.has_forgotten = true;
+        let places = line.places(other.rest_of(line));
         spill.lost.extend(places.map(|place| (place, hash)));
     }
 
@@ -137,7 +137,7 @@ impl<A: Address> Roll<A> {
         for &Pair { address, place } in other.pairs.iter() {
             let number = self.find(address, seed.key(address));
             if !number.is_some_and(|number| self.keep(number, place, seed)) {
-                spill.pair(address, place, shard, seed);
+                spill.pair((address, place), (number.unwrap_or(0), shard), seed);
             }
         }
         while self.used() > self.memory {
@@ -164,14 +164,14 @@ impl<A: Address> Roll<A> {
         let rest = self.rests.get_mut(line.rest).expect("just made");
         let their_rest = other.rest(theirs);
         rest.add(&their_rest);
-        if let Some(Ports(ports)) = other.ports.get(their_rest.ports) {
+        if let Some(Ports(ports)) = other.ports_at(their_rest.ports) {
             let theirs = (ports, their_rest.ports_taken);
             let (mine, taken) = self.ports_of(number, seed);
             mine.0.merge(taken, theirs, |port| seed.key(port));
         }
-        for place in theirs.places(other.rests.get(theirs.rest)) {
+        for place in theirs.places(other.rest_of(theirs)) {
             if !self.keep(number, place, seed) {
-                spill.pair(theirs.address, place, shard, seed);
+                spill.pair((theirs.address, place), (number, shard), seed);
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use darknet_ebpf::{Address as Words, Packet, PortTable::TcpSyn, Tool, Tools};
+use darknet_ebpf::{Address as Words, Class, Packet, PortTable::TcpSyn, Tool, Tools, Version};
 use proptest::prelude::*;
 
 use super::{
@@ -196,7 +196,7 @@ proptest! {
 
     #[test]
     fn without_room_the_truth_lies_within_the_bounds_and_workers_dont_matter(
-        packets in prop::collection::vec(packets(), 1..4), memory in prop_oneof![Just(0_usize), Just(1 << 20)],
+        packets in prop::collection::vec(packets(), 1..4), memory in prop_oneof![Just(0_usize), Just(1 << 20), Just(5 << 20)],
         workers in 1..6_usize, turn in 0..6_usize,
     ) {
         let packets = packets.concat();
