@@ -8,9 +8,9 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use darknet_core::{
     aggregate::{
         Aggregate, Counts, Distributions, Figures, Icmp, Observation, PortDistinct, PortSets,
-        Ports, Profiles, Seed, Sources, TopSources, Totals,
+        Ports, Profiles, Seed, Sources, Survey, TopSources, Totals,
     },
-    rules::{Address, Class, PortTable, Version},
+    rules::{Class, PortTable},
 };
 
 const PACKETS: u64 = 1_000_000;
@@ -120,24 +120,13 @@ fn many(criterion: &mut Criterion, name: &str, observations: &[Observation], see
     bench!("profiles", Profiles::new(1 << 30, seed));
     bench!("profiles, 64 MiB", Profiles::new(64 << 20, seed));
     bench!("everything", everything(seed));
+    bench!("survey", Survey::new(1 << 30, seed));
     bench!("figures, again", Figures::new(1 << 30, seed), again);
     bench!("hosts by port, again", PortDistinct::new(256 << 20), again);
     bench!("profiles, again", Profiles::new(1 << 30, seed), again);
     bench!("everything, again", everything(seed), again);
+    bench!("survey, again", Survey::new(1 << 30, seed), again);
     group.finish();
-}
-
-/// As many sources as packets, in no order.
-fn all_new(observations: &[Observation], seed: &Seed) -> Vec<Observation> {
-    let new = (0..)
-        .zip(observations)
-        .map(|(number, observation): (u32, _)| {
-            let mut packet = observation.packet;
-            packet.version = Version::V4;
-            packet.source = Address::from_words([number.wrapping_mul(0x9e37_79b9), 0, 0, 0]);
-            Observation::new(packet, observation.time, seed)
-        });
-    new.collect()
 }
 
 fn aggregates(criterion: &mut Criterion) {
@@ -203,7 +192,7 @@ fn many_sources(criterion: &mut Criterion) {
     many(
         criterion,
         "all sources new",
-        &all_new(&observations, &seed),
+        &darknet_benches::new_sources(&observations, &seed),
         &seed,
     );
 

@@ -11,7 +11,7 @@ pub mod varied;
 use darknet_core::{
     Captures,
     aggregate::{Observation, Seed},
-    rules::{Outer, Packet, outer},
+    rules::{Address, Outer, Packet, Version, outer},
     source::Source,
 };
 use xtask::{cargo::root, scenario::Scenario};
@@ -49,4 +49,17 @@ pub fn observations(capture: Vec<u8>, seed: &Seed) -> Vec<Observation> {
         observations.push(Observation::new(packet, time, seed));
     }
     observations
+}
+
+/// The same packets with as many sources as packets, in no order.
+pub fn new_sources(observations: &[Observation], seed: &Seed) -> Vec<Observation> {
+    let new = (0..)
+        .zip(observations)
+        .map(|(number, observation): (u32, _)| {
+            let mut packet = observation.packet;
+            packet.version = Version::V4;
+            packet.source = Address::from_words([number.wrapping_mul(0x9e37_79b9), 0, 0, 0]);
+            Observation::new(packet, observation.time, seed)
+        });
+    new.collect()
 }

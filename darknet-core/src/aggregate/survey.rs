@@ -46,13 +46,10 @@ impl Aggregate for Survey {
         } = self;
         // Few at a time, so that the later ones find them in the first-level cache.
         for batch in batch.chunks(64) {
-            // Together, as each waits for what it has just written.
-            for observation in batch {
-                totals.observe(observation);
-                ports.observe(observation);
-                icmp.observe(observation);
-                distributions.observe(observation);
-            }
+            totals.observe_batch(batch);
+            ports.observe_batch(batch);
+            icmp.observe_batch(batch);
+            distributions.observe_batch(batch);
             census.observe_batch(batch);
         }
     }
