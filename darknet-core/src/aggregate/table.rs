@@ -14,15 +14,21 @@ pub(super) trait Slot: Copy + Default {
 }
 
 /// An open-addressed hash table with a fixed bound: no allocation per entry, entries in place,
-/// linear probing from a seeded hash, at most three quarters full.
+/// linear probing from a seeded hash, at most three quarters full. A search looks at [`PROBES`]
+/// slots, so that whoever chose the hashes fills the table early but makes no search long.
 #[derive(Clone, Debug)]
 pub(super) struct Table<S> {
     slots: Vec<S>,
     taken: usize,
     /// Slots at most: a power of two.
     bound: usize,
+    /// Whether keys found no place in a larger one.
+    is_stuck: bool,
 }
 
+/// Slots that are looked at for a key. By chance, one of 10,000 runs is as long as this in a table that
+/// is as full as it can be.
+const PROBES: usize = 256;
 /// Slots of a table that has its first entry.
 const SLOTS_AT_FIRST: usize = 16;
 
@@ -34,6 +40,7 @@ impl<S: Slot> Table<S> {
             slots: Vec::new(),
             taken: 0,
             bound: 1 << slots.ilog2(),
+            is_stuck: false,
         }
     }
 
@@ -53,42 +60,51 @@ impl<S: Slot> Table<S> {
         }
     }
 
-    /// Where the key is, or else where it would go (nowhere in a table without slots).
+    /// Where the key is, or else where it would go, if there is such a place.
     #[inline]
-    fn find(&self, key: S::Key, hash: u32) -> Result<usize, usize> {
-        let mask = self.slots.len().wrapping_sub(1);
-        let mut at = hash as usize & mask;
-        while let Some(slot) = self.slots.get(at) {
-            match slot.key() {
-                Some(found) if found == key => return Ok(at),
-                Some(_) => at = (at + 1) & mask,
-                None => break,
-            }
-        }
-        Err(at)
+    fn find(&self, key: S::Key, hash: u32) -> Result<usize, Option<usize>> {
+        find(&self.slots, key, hash)
     }
 
     #[inline(never)]
-    fn take(&mut self, key: S::Key, hash: u32, mut free: usize, seed: &Seed) -> Option<&mut S> {
-        if (self.taken + 1) * 4 > self.slots.len() * 3 {
-            if self.slots.len() == self.bound {
+    fn take(
+        &mut self,
+        key: S::Key,
+        hash: u32,
+        mut free: Option<usize>,
+        seed: &Seed,
+    ) -> Option<&mut S> {
+        while free.is_none() || (self.taken + 1) * 4 > self.slots.len() * 3 {
+            // No place in a table that is nearly empty: larger ones would be no help.
+            let is_chosen = (self.taken + 1) * 4 <= self.slots.len();
+            if self.slots.len() == self.bound || is_chosen || self.is_stuck || !self.grow(seed) {
                 return None;
             }
-            self.grow(seed);
-            free = self.find(key, hash).unwrap_or_else(|free| free);
+            free = self.find(key, hash).err()?;
         }
+        let slot = &mut self.slots[free?];
         self.taken += 1;
-        self.slots[free] = S::of(key);
-        Some(&mut self.slots[free])
+        *slot = S::of(key);
+        Some(slot)
     }
 
-    fn grow(&mut self, seed: &Seed) {
+    /// Twice the slots; `false` if not all keys find a place there, so that it stays as it is.
+    fn grow(&mut self, seed: &Seed) -> bool {
         let doubled = (self.slots.len() * 2).clamp(SLOTS_AT_FIRST, self.bound);
-        let old = std::mem::replace(&mut self.slots, vec![S::default(); doubled]);
-        for (key, slot) in old.into_iter().filter_map(|slot| Some((slot.key()?, slot))) {
-            let (Ok(at) | Err(at)) = self.find(key, S::hash(key, seed) as u32);
-            self.slots[at] = slot;
+        let mut slots = vec![S::default(); doubled];
+        for (key, slot) in self
+            .slots
+            .iter()
+            .filter_map(|slot| Some((slot.key()?, slot)))
+        {
+            let Err(Some(free)) = find(&slots, key, S::hash(key, seed) as u32) else {
+                self.is_stuck = true;
+                return false;
+            };
+            slots[free] = *slot;
         }
+        self.slots = slots;
+        true
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &S> {
@@ -131,7 +147,24 @@ impl<S: Slot> Table<S> {
     pub(super) fn reset(&mut self) {
         self.slots = Vec::new();
         self.taken = 0;
+        self.is_stuck = false;
     }
+}
+
+/// See [`Table::find`].
+#[inline]
+fn find<S: Slot>(slots: &[S], key: S::Key, hash: u32) -> Result<usize, Option<usize>> {
+    let mask = slots.len().wrapping_sub(1);
+    let mut at = hash as usize & mask;
+    for _ in 0..PROBES {
+        match slots.get(at).map(S::key) {
+            Some(Some(found)) if found == key => return Ok(at),
+            Some(Some(_)) => at = (at + 1) & mask,
+            Some(None) => return Err(Some(at)),
+            None => break,
+        }
+    }
+    Err(None)
 }
 
 #[cfg(test)]
@@ -185,6 +218,35 @@ mod tests {
             }
             prop_assert_eq!(contents(&one), expected);
         }
+    }
+
+    #[derive(Clone, Copy, Default)]
+    struct Colliding(u32);
+
+    impl Slot for Colliding {
+        type Key = u32;
+
+        fn key(&self) -> Option<u32> {
+            self.0.checked_sub(1)
+        }
+
+        fn of(key: u32) -> Self {
+            Self(key + 1)
+        }
+
+        fn hash(_: u32, _: &Seed) -> u64 {
+            7
+        }
+    }
+
+    #[test]
+    fn keys_of_one_hash_fill_the_table_early_and_stay() {
+        let seed = Seed::random();
+        let mut table: Table<Colliding> = Table::new(1 << 20);
+        let taken = (0..2_000).filter(|&key| table.insert(key, &seed)).count();
+        assert_eq!(taken, PROBES);
+        assert!((0..256).all(|key| table.contains(key, &seed)));
+        assert!(table.slots.len() <= 8 * PROBES, "{}", table.slots.len());
     }
 
     #[test]
