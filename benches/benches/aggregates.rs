@@ -8,7 +8,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use darknet_core::{
     aggregate::{
         Aggregate, Counts, Distributions, Figures, Icmp, Observation, PortDistinct, PortSets,
-        Ports, Profiles, Seed, Sources, Survey, TopSources, Totals,
+        Ports, Profiles, Seed, Sources, TopSources, Totals,
     },
     rules::{Class, PortTable},
 };
@@ -45,15 +45,6 @@ impl Naive {
     }
 }
 
-/// All there is: figures, distributions, hosts by port, sets of hosts, top sources, profiles.
-type Everything = (
-    Figures,
-    (
-        Distributions,
-        (PortDistinct, (PortSets, (TopSources, Profiles))),
-    ),
-);
-
 /// Twenty ports, most of which have many packets.
 fn port_sets() -> PortSets {
     let ports = [
@@ -61,18 +52,6 @@ fn port_sets() -> PortSets {
         37215, 7547, 52869, 8545,
     ];
     PortSets::new(ports.map(|port| (PortTable::TcpSyn, port)), 10_000_000)
-}
-
-fn everything(seed: &Seed) -> Everything {
-    let top = (
-        TopSources::new(32 << 20, seed),
-        Profiles::new(1 << 30, seed),
-    );
-    let hosts = (PortDistinct::new(256 << 20), (port_sets(), top));
-    (
-        Figures::new(1 << 30, seed),
-        (Distributions::default(), hosts),
-    )
 }
 
 /// What packets cost where their sources don't fit the caches.
@@ -119,13 +98,9 @@ fn many(criterion: &mut Criterion, name: &str, observations: &[Observation], see
     bench!("top sources, 1 MiB", TopSources::new(1 << 20, seed));
     bench!("profiles", Profiles::new(1 << 30, seed));
     bench!("profiles, 64 MiB", Profiles::new(64 << 20, seed));
-    bench!("everything", everything(seed));
-    bench!("survey", Survey::new(1 << 30, seed));
     bench!("figures, again", Figures::new(1 << 30, seed), again);
     bench!("hosts by port, again", PortDistinct::new(256 << 20), again);
     bench!("profiles, again", Profiles::new(1 << 30, seed), again);
-    bench!("everything, again", everything(seed), again);
-    bench!("survey, again", Survey::new(1 << 30, seed), again);
     group.finish();
 }
 
@@ -197,9 +172,20 @@ fn many_sources(criterion: &mut Criterion) {
     );
 
     // All of them have counted the same packets.
-    let mut all = everything(&seed);
+    let mut all = (
+        (Figures::new(1 << 30, &seed), PortDistinct::new(256 << 20)),
+        (
+            port_sets(),
+            (
+                TopSources::new(32 << 20, &seed),
+                Profiles::new(1 << 30, &seed),
+            ),
+        ),
+    );
     all.observe_batch(&observations);
-    let (figures, (distributions, (hosts, (sets, (top, profiles))))) = &all;
+    let ((figures, hosts), (sets, (top, profiles))) = &all;
+    let census = &figures.survey.sources;
+    let distributions = &figures.survey.distributions;
     let counts = |class| figures.totals.class(class).packets;
     for class in Class::ALL
         .into_iter()
@@ -213,13 +199,12 @@ fn many_sources(criterion: &mut Criterion) {
         sources,
         observations.len() as u64 - counts(Class::Malformed)
     );
-    let first = figures
-        .sources
+    let first = census
         .iter()
         .expect("room")
         .max_by_key(|(_, counts)| counts.packets);
     assert_eq!(first.map(|(source, _)| source), Some(top.top(1)[0].source));
-    let exact = figures.sources.port_hosts().expect("room");
+    let exact = census.port_hosts().expect("room");
     for (table, port, estimate) in hosts.iter() {
         let off = estimate.count as f64 / exact.get(table, port) as f64 - 1.0;
         assert!(off.abs() <= 6.0 * estimate.error, "{port}: {off}");

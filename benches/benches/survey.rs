@@ -11,7 +11,7 @@ use darknet_benches::{
 };
 use darknet_core::{
     Captures,
-    aggregate::{Aggregate, Observation, Ports, Seed, Survey},
+    aggregate::{Aggregate, Figures, Observation, Ports, Seed},
     rules::{Outer, Packet, outer},
     source::Source,
 };
@@ -57,8 +57,8 @@ fn row(name: &str, measured: &[[f64; 2]]) {
     println!(
         "| {name} | {} | {} | {:.1} |",
         quartiles(|[ports, _]| *ports),
-        quartiles(|[_, survey]| *survey),
-        quartiles(|[ports, survey]| survey / ports),
+        quartiles(|[_, figures]| *figures),
+        quartiles(|[ports, figures]| figures / ports),
     );
 }
 
@@ -69,19 +69,19 @@ fn main() {
     let capture = Bytes::from(capture("bench-million.toml", packets as u64));
     let million = observations(capture.to_vec(), &seed);
     let new = new_sources(&million, &seed);
-    println!("| {packets} packets | ports only, ns | survey, ns | survey / ports only |");
+    println!("| {packets} packets | ports only, ns | figures, ns | figures / ports only |");
     println!("|---|---|---|---|");
     let mut again = Vec::new();
     let both = |observations: &[Observation], again: &mut Vec<[f64; 2]>| {
-        let (mut ports, mut survey) = (Ports::default(), Survey::new(1 << 30, &seed));
+        let (mut ports, mut figures) = (Ports::default(), Figures::new(1 << 30, &seed));
         let pair = [
             time(packets, || observe(&mut ports, observations)),
-            time(packets, || observe(&mut survey, observations)),
+            time(packets, || observe(&mut figures, observations)),
         ];
-        assert_eq!(survey.ports, ports);
+        assert_eq!(figures.ports, ports);
         again.push([
             time(packets, || observe(&mut ports, observations)),
-            time(packets, || observe(&mut survey, observations)),
+            time(packets, || observe(&mut figures, observations)),
         ]);
         pair
     };
@@ -100,13 +100,13 @@ fn main() {
         row("all sources new", &measured);
     }
     let with_reading = || {
-        let (mut ports, mut survey) = (Ports::default(), Survey::new(1 << 30, &seed));
+        let (mut ports, mut figures) = (Ports::default(), Figures::new(1 << 30, &seed));
         let pair = [
             time(packets, || replay(&mut ports, &capture, &seed)),
-            time(packets, || replay(&mut survey, &capture, &seed)),
+            time(packets, || replay(&mut figures, &capture, &seed)),
         ];
-        assert_eq!(survey.ports, ports);
-        black_box(survey);
+        assert_eq!(figures.ports, ports);
+        black_box(figures);
         pair
     };
     if is_wanted("loop") {
@@ -119,14 +119,14 @@ fn main() {
 
     // Nothing was lost, and as many sources are there as were seen.
     for observations in [&million, &new] {
-        let mut survey = Survey::new(1 << 30, &seed);
-        observe(&mut survey, observations);
+        let mut figures = Figures::new(1 << 30, &seed);
+        observe(&mut figures, observations);
         let sources: HashSet<_> = observations
             .iter()
             .filter(|observation| observation.packet.class != Packet::MALFORMED.class)
             .map(|observation| observation.packet.source)
             .collect();
-        let census = &survey.census;
+        let census = &figures.survey.sources;
         assert_eq!(census.hosts().expect("room").all, sources.len() as u64);
         println!(
             "{} sources take {} MiB",

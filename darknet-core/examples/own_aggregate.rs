@@ -74,7 +74,7 @@ fn on(interface: &str, prefixes: &[String]) -> Result<(), Box<dyn Error>> {
     let telescope = Telescope::new().with_dark(dark);
     let mut watch = Watch::new(interface);
     watch.duration = Some(Duration::from_secs(10));
-    let make = |telescope: &Telescope| (telescope.sources(), Telnet::default());
+    let make = |telescope: &Telescope| (telescope.survey(), Telnet::default());
     telescope.watch_with(&watch, &Control::new(), make, |event| {
         if let Event::Closed(window) = event {
             let hosts = window.snapshot(telescope.dark(), 10).hosts;

@@ -1,6 +1,6 @@
-use std::{cmp::Reverse, fmt, net::IpAddr};
+use std::cmp::Reverse;
 
-use darknet_ebpf::{Class, IcmpKey, PortTable, Tool};
+use darknet_ebpf::{Class, Tool};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer, ser::SerializeMap};
@@ -8,12 +8,20 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use crate::{
     Dark,
     aggregate::{
-        Counts, Icmp, Ports, Sources, Totals,
-        sources::{Hosts, Overflow, PortHosts},
+        Census, Counts, Icmp, Ports, Survey, Totals,
+        sources::{Hosts, Overflow},
     },
     ledger::Ledger,
     window::Window,
 };
+
+mod rows;
+
+pub use rows::{
+    HostBinRow, IcmpRow, NetworkRow, PortNetworkRow, PortRow, SizeRow, SourceRow, TableName,
+    ToolRow, TtlRow,
+};
+use rows::{icmp_rows, port_rows, spread_rows};
 
 /// The tables of a window: one document of the schema `darknet.snapshot/1`.
 ///
@@ -62,6 +70,13 @@ pub struct Snapshot {
     /// Distinct sources of all packets and of each class but malformed; `None` after an overflow.
     #[serde(serialize_with = "hosts")]
     pub hosts: Option<Hosts>,
+    /// Distinct sources by how many packets each sent, from few to many; `None` after an overflow.
+    pub host_bins: Option<Vec<HostBinRow>>,
+    /// Packets by time to live (hop limit), of each class but malformed; `None` where no packets are
+    /// delivered.
+    pub ttls: Option<Vec<TtlRow>>,
+    /// Packets by size, of each class but malformed; `None` where no packets are delivered.
+    pub sizes: Option<Vec<SizeRow>>,
     /// Packets that found a table full, so that figures are missing.
     pub overflow: Overflow,
     /// Live: how quick the telescope was.
@@ -116,100 +131,6 @@ pub struct DarkSpace {
     pub is_known: bool,
 }
 
-/// A row of `ports`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct PortRow {
-    /// The class, or `tcp_backscatter_destination`.
-    pub class: TableName,
-    /// The port.
-    pub port: u16,
-    /// Packets.
-    pub packets: u64,
-    /// Bytes.
-    pub bytes: u64,
-    /// Distinct sources.
-    pub hosts: Option<u64>,
-}
-
-/// A table of ports, shown by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TableName(pub PortTable);
-
-impl Serialize for TableName {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.0.name())
-    }
-}
-
-impl fmt::Display for TableName {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.pad(self.0.name())
-    }
-}
-
-/// A row of `icmp`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct IcmpRow {
-    /// 4 or 6.
-    pub version: u8,
-    /// The type.
-    #[serde(rename = "type")]
-    pub kind: u8,
-    /// The code.
-    pub code: u8,
-    /// Packets.
-    pub packets: u64,
-    /// Bytes.
-    pub bytes: u64,
-}
-
-/// A row of `networks`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct NetworkRow {
-    /// IPv4 /24 or IPv6 /48.
-    pub network: IpNet,
-    /// Packets.
-    pub packets: u64,
-    /// Bytes.
-    pub bytes: u64,
-}
-
-/// A row of `port_networks`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct PortNetworkRow {
-    /// The class.
-    pub class: TableName,
-    /// The port.
-    pub port: u16,
-    /// The source network.
-    pub network: IpNet,
-    /// Packets.
-    pub packets: u64,
-    /// Bytes.
-    pub bytes: u64,
-}
-
-/// A row of `sources`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct SourceRow {
-    /// The address.
-    pub source: IpAddr,
-    /// Packets.
-    pub packets: u64,
-}
-
-/// A row of `tools`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct ToolRow {
-    /// The tool.
-    #[serde(skip)]
-    pub tool: Tool,
-    /// Packets with its mark.
-    pub packets: u64,
-    /// Distinct sources of them.
-    pub hosts: Option<u64>,
-}
-
 /// What a snapshot is made from.
 pub(crate) struct Parts<'a> {
     pub(crate) totals: &'a Totals,
@@ -220,7 +141,7 @@ pub(crate) struct Parts<'a> {
     /// `None` where they were not told apart, and after an overflow.
     pub(crate) port_networks: Option<Vec<PortNetworkRow>>,
     /// `None` where no packets are delivered.
-    pub(crate) sources: Option<&'a Sources>,
+    pub(crate) survey: Option<&'a Survey>,
     /// `None` in replay.
     pub(crate) timings: Option<Timings>,
 }
@@ -233,10 +154,12 @@ impl Snapshot {
             icmp,
             networks,
             port_networks,
-            sources,
+            survey,
             timings,
         } = parts;
-        let hosts = sources.and_then(Sources::hosts);
+        let sources = survey.map(|survey| &survey.sources);
+        let distributions = survey.map(|survey| &survey.distributions);
+        let hosts = sources.and_then(Census::hosts);
         Self {
             schema: "darknet.snapshot/1",
             start: window.edges.map(|(start, _)| start),
@@ -253,7 +176,7 @@ impl Snapshot {
             ledger: window.ledger.clone(),
             coverage: window.ledger.coverage(),
             classes: Class::ALL.map(|class| (class, totals.class(class))),
-            ports: port_rows(ports, sources.and_then(Sources::port_hosts), top),
+            ports: port_rows(ports, sources.and_then(Census::port_hosts), top),
             icmp: highest(icmp_rows(icmp), top, |row| {
                 (Reverse(row.packets), row.version, row.kind, row.code)
             }),
@@ -270,7 +193,7 @@ impl Snapshot {
                     (Reverse(row.packets), row.class, row.port, row.network)
                 })
             }),
-            sources: sources.and_then(Sources::iter).map(|sources| {
+            sources: sources.and_then(Census::iter).map(|sources| {
                 let rows = sources.map(|(source, counts)| SourceRow {
                     source,
                     packets: counts.packets,
@@ -283,7 +206,32 @@ impl Snapshot {
                 hosts: hosts.map(|hosts| hosts.tool(tool)),
             }),
             hosts,
-            overflow: sources.map(Sources::overflow).unwrap_or_default(),
+            host_bins: sources
+                .and_then(Census::packet_bins)
+                .map(|bins| bins.iter().map(HostBinRow::from).collect()),
+            ttls: distributions.map(|distributions| {
+                spread_rows(
+                    top,
+                    |class| distributions.ttls(class),
+                    |class, ttl, packets| TtlRow {
+                        class,
+                        ttl,
+                        packets,
+                    },
+                )
+            }),
+            sizes: distributions.map(|distributions| {
+                spread_rows(
+                    top,
+                    |class| distributions.sizes(class),
+                    |class, bytes, packets| SizeRow {
+                        class,
+                        bytes,
+                        packets,
+                    },
+                )
+            }),
+            overflow: sources.map(Census::overflow).unwrap_or_default(),
             timings: timings.filter(|timings| *timings != Timings::default()),
         }
     }
@@ -293,41 +241,6 @@ impl Snapshot {
         let hosts = self.hosts.filter(|_| class != Class::Malformed);
         hosts.map(|hosts| hosts.class(class))
     }
-}
-
-fn port_rows(ports: &Ports, hosts: Option<PortHosts>, top: usize) -> Vec<PortRow> {
-    let mut tables = PortTable::ALL.map(|_| Vec::new());
-    for (table, port, counts) in ports.iter() {
-        tables[table as usize].push(PortRow {
-            class: TableName(table),
-            port,
-            packets: counts.packets,
-            bytes: counts.bytes,
-            hosts: hosts.as_ref().map(|hosts| hosts.get(table, port)),
-        });
-    }
-    let key = |row: &PortRow| (Reverse(row.packets), row.class, row.port);
-    let tables = tables.into_iter().flat_map(|rows| highest(rows, top, key));
-    highest(tables, 0, key)
-}
-
-fn icmp_rows(icmp: &Icmp) -> impl Iterator<Item = IcmpRow> + '_ {
-    icmp.iter().map(
-        |(
-            IcmpKey {
-                version,
-                kind,
-                code,
-            },
-            counts,
-        )| IcmpRow {
-            version: version as u8,
-            kind,
-            code,
-            packets: counts.packets,
-            bytes: counts.bytes,
-        },
-    )
 }
 
 /// The first `top` rows by their keys, in order; 0 keeps all.

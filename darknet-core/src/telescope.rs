@@ -2,7 +2,7 @@ use std::{num::NonZeroUsize, ops::ControlFlow, thread, time::Duration};
 
 use crate::{
     Dark, Error,
-    aggregate::{Aggregate, Figures, Seed, Sources},
+    aggregate::{Aggregate, Figures, Seed, Survey},
     pipeline::{self, Cut},
     source::Source,
     time::Nanoseconds,
@@ -150,8 +150,8 @@ impl Telescope {
 
     /// Empty sources, of which live [`Snapshot`](crate::Snapshot)s are made beside what the kernel
     /// counts: to run aggregates of one's own beside them live.
-    pub fn sources(&self) -> Sources {
-        Sources::new(self.memory, &self.seed)
+    pub fn survey(&self) -> Survey {
+        Survey::new(self.memory, &self.seed)
     }
 
     /// Runs `source` to its end and returns all that was seen as one window.

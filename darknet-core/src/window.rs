@@ -85,17 +85,18 @@ impl<A: AsRef<Figures>> Window<A> {
             totals,
             ports,
             icmp,
-            sources,
+            survey,
         } = self.aggregate.as_ref();
         let parts = Parts {
             totals,
             ports,
             icmp,
-            networks: sources
+            networks: survey
+                .sources
                 .networks()
                 .map(|networks| networks.into_iter().collect()),
             port_networks: None,
-            sources: Some(sources),
+            survey: Some(survey),
             timings: None,
         };
         Snapshot::new(self, parts, dark, top)

@@ -270,7 +270,7 @@ mod live {
     };
 
     use darknet_core::{
-        aggregate::Sources,
+        aggregate::Survey,
         live::{Control, Event, LiveFigures, Packets, Watch},
     };
     use darknet_tests::{
@@ -284,7 +284,7 @@ mod live {
 
     use super::*;
 
-    type Beside = (Sources, Counting);
+    type Beside = (Survey, Counting);
 
     /// The open window, once the telescope has got this far.
     fn live_until(
@@ -348,7 +348,7 @@ mod live {
                 .with_window(Duration::from_secs(3600))
                 .expect("a window");
             let all = Arc::new(AtomicU64::new(0));
-            let make = move |telescope: &Telescope| (telescope.sources(), Counting::new(&all, 0));
+            let make = move |telescope: &Telescope| (telescope.survey(), Counting::new(&all, 0));
             let control = Control::new();
             assert!(control.live().is_none(), "{name}: before it begins");
             let open = thread::scope(|scope| {
@@ -415,7 +415,7 @@ mod live {
                 .expect("a window");
             let all = Arc::new(AtomicU64::new(0));
             let make =
-                move |telescope: &Telescope| (telescope.sources(), Counting::new(&all, panic_at));
+                move |telescope: &Telescope| (telescope.survey(), Counting::new(&all, panic_at));
             let control = Control::new();
             let (started, has_started) = channel();
             let begun = Timestamp::now();
@@ -464,7 +464,7 @@ mod live {
                     (own, observed) => *own = own.take().or(observed),
                 }
             }
-            let (sources, own) = own.expect("packets");
+            let (survey, own) = own.expect("packets");
             assert_eq!(counted, truth.counted, "{name}");
             assert_eq!(own.packets + abandoned, truth.counted, "{name}");
             // The time of day, not that of the kernel.
@@ -474,7 +474,7 @@ mod live {
             match panic_at {
                 0 => {
                     assert_eq!((abandoned, faults.len()), (0, 0), "{name}: {faults:?}");
-                    let hosts = sources.hosts().map(|hosts| hosts.all);
+                    let hosts = survey.sources.hosts().map(|hosts| hosts.all);
                     assert_eq!(hosts.as_ref(), truth.hosts.get("all"), "{name}");
                 }
                 _ => {

@@ -1,4 +1,4 @@
-use super::{Aggregate, Icmp, LOOK_AHEAD, Observation, Ports, Seed, Sources, Totals};
+use super::{Aggregate, Icmp, Observation, Ports, Seed, Survey, Totals};
 
 /// Everything that a snapshot prints.
 #[derive(Clone, Debug)]
@@ -9,8 +9,8 @@ pub struct Figures {
     pub ports: Ports,
     /// ICMP.
     pub icmp: Icmp,
-    /// Sources, networks, hosts.
-    pub sources: Sources,
+    /// Sources, networks, hosts, times to live and sizes.
+    pub survey: Survey,
 }
 
 impl Figures {
@@ -20,10 +20,13 @@ impl Figures {
             totals: Totals::default(),
             ports: Ports::default(),
             icmp: Icmp::default(),
-            sources: Sources::new(memory, seed),
+            survey: Survey::new(memory, seed),
         }
     }
 }
+
+/// Packets that a census fetches memory for at a time.
+const AT_A_TIME: usize = 64;
 
 impl AsRef<Self> for Figures {
     fn as_ref(&self) -> &Self {
@@ -49,14 +52,14 @@ impl Aggregate for Figures {
             totals,
             ports,
             icmp,
-            sources,
+            survey,
         } = self;
-        // Few at a time, so that the later ones find them in the first-level cache.
-        for batch in batch.chunks(LOOK_AHEAD) {
+        // So that the later ones find them in the first-level cache.
+        for batch in batch.chunks(AT_A_TIME) {
             totals.observe_batch(batch);
             ports.observe_batch(batch);
             icmp.observe_batch(batch);
-            sources.observe_batch(batch);
+            survey.observe_batch(batch);
         }
     }
 
@@ -65,12 +68,12 @@ impl Aggregate for Figures {
             totals,
             ports,
             icmp,
-            sources,
+            survey,
         } = self;
         totals.merge(&mut other.totals);
         ports.merge(&mut other.ports);
         icmp.merge(&mut other.icmp);
-        sources.merge(&mut other.sources);
+        survey.merge(&mut other.survey);
     }
 
     fn reset(&mut self) {
@@ -78,11 +81,11 @@ impl Aggregate for Figures {
             totals,
             ports,
             icmp,
-            sources,
+            survey,
         } = self;
         totals.reset();
         ports.reset();
         icmp.reset();
-        sources.reset();
+        survey.reset();
     }
 }

@@ -3,7 +3,7 @@
 //! An [`Aggregate`] is one count, or a set of counts. Each worker owns one of its own and is its
 //! only writer; when a window closes, those of all workers are merged. [`Figures`] is the set that
 //! [`Snapshot`](crate::Snapshot) prints; an embedder's own runs in its place, or beside it as
-//! `(Figures, Own)`. Live, the kernel counts most of that, and workers have [`Sources`] in its place.
+//! `(Figures, Own)`. Live, the kernel counts most of that, and workers have a [`Survey`] in its place.
 
 /// Every source, in one record each.
 pub mod census;

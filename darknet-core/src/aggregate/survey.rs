@@ -1,31 +1,34 @@
-use super::{Aggregate, Census, Distributions, Icmp, Observation, Ports, Seed, Totals};
+use super::{Aggregate, Census, Distributions, Observation, Seed};
 
-/// Everything that there is to count: [`Figures`](super::Figures), and distributions, profiles, top
-/// sources, hosts by port and sets of hosts.
+/// What only the packets themselves say, where the kernel has counted the rest: sources and what each
+/// did, times to live and sizes.
 #[derive(Clone, Debug)]
 pub struct Survey {
-    /// Classes and tools.
-    pub totals: Totals,
-    /// Ports.
-    pub ports: Ports,
-    /// ICMP.
-    pub icmp: Icmp,
+    /// Sources, networks, hosts, and what each source did.
+    pub sources: Census,
     /// Times to live and sizes.
     pub distributions: Distributions,
-    /// Sources, and what each did.
-    pub census: Census,
 }
 
 impl Survey {
-    /// An empty survey whose sources take at most `memory` bytes; the rest takes 12.1 MB.
+    /// An empty survey whose sources take at most `memory` bytes; the rest takes 4.7 MB.
     pub fn new(memory: usize, seed: &Seed) -> Self {
         Self {
-            totals: Totals::default(),
-            ports: Ports::default(),
-            icmp: Icmp::default(),
+            sources: Census::new(memory, seed),
             distributions: Distributions::default(),
-            census: Census::new(memory, seed),
         }
+    }
+}
+
+impl AsRef<Self> for Survey {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+impl<A: AsRef<Survey>, B> AsRef<Survey> for (A, B) {
+    fn as_ref(&self) -> &Survey {
+        self.0.as_ref()
     }
 }
 
@@ -38,49 +41,28 @@ impl Aggregate for Survey {
     #[inline]
     fn observe_batch(&mut self, batch: &[Observation]) {
         let Self {
-            totals,
-            ports,
-            icmp,
+            sources,
             distributions,
-            census,
         } = self;
-        // Few at a time, so that the later ones find them in the first-level cache.
-        for batch in batch.chunks(64) {
-            totals.observe_batch(batch);
-            ports.observe_batch(batch);
-            icmp.observe_batch(batch);
-            distributions.observe_batch(batch);
-            census.observe_batch(batch);
-        }
+        distributions.observe_batch(batch);
+        sources.observe_batch(batch);
     }
 
     fn merge(&mut self, other: &mut Self) {
         let Self {
-            totals,
-            ports,
-            icmp,
+            sources,
             distributions,
-            census,
         } = self;
-        totals.merge(&mut other.totals);
-        ports.merge(&mut other.ports);
-        icmp.merge(&mut other.icmp);
+        sources.merge(&mut other.sources);
         distributions.merge(&mut other.distributions);
-        census.merge(&mut other.census);
     }
 
     fn reset(&mut self) {
         let Self {
-            totals,
-            ports,
-            icmp,
+            sources,
             distributions,
-            census,
         } = self;
-        totals.reset();
-        ports.reset();
-        icmp.reset();
+        sources.reset();
         distributions.reset();
-        census.reset();
     }
 }

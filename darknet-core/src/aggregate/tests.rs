@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use darknet_ebpf::{Class, Link, Outer, Packet, PortTable, Tool, outer};
 use proptest::prelude::*;
 
-use super::{Aggregate, Counts, Figures, Observation, Seed};
+use super::{Aggregate, Counts, Figures, Observation, Seed, Survey};
 
 /// A packet over IPv4 or IPv6: few sources and ports, so that they meet again, and many ports for
 /// some, so that they spill.
@@ -62,7 +62,7 @@ fn say(figures: &Figures) -> Said {
         totals,
         ports,
         icmp,
-        sources,
+        survey: Survey { sources, .. },
     } = figures;
     let hosts = sources.port_hosts().expect("room");
     let ports = ports.iter().map(|(table, port, counts)| {
@@ -146,7 +146,7 @@ fn hosts_of_a_port_are_exact_beyond_what_a_source_keeps_itself() {
             figures.observe(&Observation::new(packet, 0, &seed));
         }
     }
-    let hosts = figures.sources.port_hosts().expect("room");
+    let hosts = figures.survey.sources.port_hosts().expect("room");
     assert!((0..1000).all(|port| hosts.get(PortTable::TcpSyn, port) == 1));
     assert_eq!(hosts.get(PortTable::TcpSyn, 1000), 0);
 }

@@ -7,10 +7,10 @@ use std::{
 };
 
 use super::LiveFigures;
-use crate::{Dark, Filter, Sample, Window, aggregate::Sources};
+use crate::{Dark, Filter, Sample, Window, aggregate::Survey};
 
 /// What a running watch is told, and what it shows, from any thread. Clones speak to the same watch.
-pub struct Control<A = Sources> {
+pub struct Control<A = Survey> {
     stop: Arc<AtomicBool>,
     change: Arc<Mutex<Option<Change>>>,
     /// A worker that is to die, by its number from 1.

@@ -1,7 +1,7 @@
 use super::timings::Clocked;
 use crate::{
     Dark, Snapshot,
-    aggregate::{Aggregate, Counts, Icmp, Networks, Ports, Sources, Totals},
+    aggregate::{Aggregate, Counts, Icmp, Networks, Ports, Survey, Totals},
     kernel::BankFigures,
     snapshot::Parts,
     window::{Contents, Window},
@@ -10,7 +10,7 @@ use crate::{
 /// What a live window holds: the kernel's counts, and what the delivered packets say of sources.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct LiveFigures<A = Sources> {
+pub struct LiveFigures<A = Survey> {
     /// Classes and tools.
     pub totals: Totals,
     /// Ports.
@@ -88,9 +88,9 @@ impl<A: Aggregate> Contents for LiveFigures<A> {
     }
 }
 
-impl<A: AsRef<Sources>> Window<LiveFigures<A>> {
+impl<A: AsRef<Survey>> Window<LiveFigures<A>> {
     /// The tables of the window, each cut to its `top` rows (`ports` to that many per table);
-    /// 0 keeps all of them. Aggregates beside [`Sources`], as `(Sources, Own)`, have no table. Networks are `None` if their table was full.
+    /// 0 keeps all of them. Aggregates beside [`Survey`], as `(Survey, Own)`, have no table. Networks are `None` if their table was full.
     pub fn snapshot(&self, dark: &Dark, top: usize) -> Snapshot {
         let LiveFigures {
             totals,
@@ -108,7 +108,7 @@ impl<A: AsRef<Sources>> Window<LiveFigures<A>> {
             icmp,
             networks: networks.is_complete().then(|| networks.iter().collect()),
             port_networks: networks.port_rows(),
-            sources: observed.as_ref().map(AsRef::as_ref),
+            survey: observed.as_ref().map(AsRef::as_ref),
             timings: Some(clocked.timings()),
         };
         Snapshot::new(self, parts, dark, top)

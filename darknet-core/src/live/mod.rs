@@ -38,7 +38,7 @@ use std::{
 
 use crate::{
     Dark, Error, Filter, Sample, Telescope,
-    aggregate::{Aggregate, Sources},
+    aggregate::{Aggregate, Survey},
     kernel::Attachment,
     time::Nanoseconds,
     window::Window,
@@ -123,7 +123,7 @@ pub enum Packets {
 
 /// What a watch tells while it runs.
 #[derive(Debug)]
-pub enum Event<'a, A = Sources> {
+pub enum Event<'a, A = Survey> {
     /// The program is attached: counting has begun.
     Started(Started<'a>),
     /// At the start and once a second: the open window so far, with what the kernel counts, and what
@@ -182,11 +182,11 @@ impl Telescope {
         control: &Control,
         event: impl FnMut(Event<'_>),
     ) -> Result<(), Error> {
-        self.watch_with(watch, control, Self::sources, event)
+        self.watch_with(watch, control, Self::survey, event)
     }
 
     /// [`watch`](Self::watch) with aggregates of one's own: `make` makes an empty one. With
-    /// `|telescope| (telescope.sources(), Own::default())` they run beside ours, and windows have a
+    /// `|telescope| (telescope.survey(), Own::default())` they run beside ours, and windows have a
     /// [`snapshot`](Window::snapshot).
     ///
     /// Each worker has one for each window that is open; when it closes, they are merged in another.
@@ -215,7 +215,7 @@ impl Telescope {
     /// };
     ///
     /// let telescope = Telescope::new();
-    /// let make = |telescope: &Telescope| (telescope.sources(), Distributions::default());
+    /// let make = |telescope: &Telescope| (telescope.survey(), Distributions::default());
     /// telescope.watch_with(&Watch::new("eth1"), &Control::new(), make, |event| {
     ///     if let Event::Closed(window) = event {
     ///         println!("{:?}", window.snapshot(telescope.dark(), 10).hosts);

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Telescope,
-    aggregate::Sources,
+    aggregate::Survey,
     xsk::{
         Fragments,
         testing::{Played, played},
@@ -28,7 +28,7 @@ pub struct Stages {
     queue: Played,
     frames: Vec<(Vec<u8>, Vec<u8>)>,
     next: usize,
-    epochs: Epochs<Sources>,
+    epochs: Epochs<Survey>,
 }
 
 impl Stages {
@@ -51,7 +51,7 @@ impl Stages {
             (frame.clone(), metadata)
         };
         let telescope = Telescope::new();
-        let pool = Arc::new(Pool::new(1, &telescope, Box::new(Telescope::sources)));
+        let pool = Arc::new(Pool::new(1, &telescope, Box::new(Telescope::survey)));
         Self {
             queue: played(RING, 2 * RING, CHUNK, Fragments::Assemble),
             frames: frames.iter().map(with_metadata).collect(),

@@ -7,7 +7,10 @@ use darknet_ebpf::{Address as Words, Class, Packet, PortTable::TcpSyn, Tool, Too
 use proptest::prelude::*;
 
 use super::{
-    super::{Distributions, Estimate, Figures, PortSets, Profiles, Sources, Survey, TopSources},
+    super::{
+        Distributions, Estimate, Figures, Icmp, PortSets, Ports, Profiles, Sources, TopSources,
+        Totals,
+    },
     index::Found,
     *,
 };
@@ -232,11 +235,12 @@ proptest! {
     }
 
     #[test]
-    fn a_survey_says_what_its_parts_say_alone(packets in packets(), split in 0..2_000_usize) {
+    fn figures_say_what_their_parts_say_alone(packets in packets(), split in 0..2_000_usize) {
         let seed = Seed::random();
-        let mut survey = Survey::new(1 << 26, &seed);
+        let mut all = Figures::new(1 << 26, &seed);
         let watched = (0..20).map(|port| (TcpSyn, port));
-        let parts = (Figures::new(1 << 26, &seed), Distributions::default());
+        let parts = ((Totals::default(), Ports::default()), (Icmp::default(), Sources::new(1 << 26, &seed)));
+        let parts = (parts, Distributions::default());
         let more = (Profiles::new(1 << 26, &seed), TopSources::new(1 << 26, &seed));
         let mut alone = (parts, (more, (PortSets::new(watched, 10_000), PortDistinct::new(1 << 22))));
         let observations: Vec<_> = (0..)
@@ -244,14 +248,14 @@ proptest! {
             .map(|(n, packet)| Observation::new(*packet, time(n), &seed))
             .collect();
         let (first, second) = observations.split_at(split.min(packets.len()));
-        survey.observe_batch(first);
-        survey.observe_batch(second);
+        all.observe_batch(first);
+        all.observe_batch(second);
         alone.observe_batch(&observations);
         let ((figures, distributions), ((profiles, top), (sets, distinct))) = &alone;
-        let Figures { totals, ports, icmp, sources } = figures;
-        prop_assert_eq!((&survey.totals, &survey.ports, &survey.icmp), (totals, ports, icmp));
-        prop_assert_eq!(&survey.distributions, distributions);
-        let census = &survey.census;
+        let ((totals, ports), (icmp, sources)) = figures;
+        prop_assert_eq!((&all.totals, &all.ports, &all.icmp), (totals, ports, icmp));
+        prop_assert_eq!(&all.survey.distributions, distributions);
+        let census = &all.survey.sources;
         prop_assert_eq!(of_sources(sources), (census.networks(), census.hosts(), census.port_hosts(), census.packet_bins()));
         prop_assert_eq!(census.top_profiles(0), profiles.top(0));
         prop_assert_eq!(census.top_sources(0), top.top(0));

@@ -1,0 +1,206 @@
+use std::{cmp::Reverse, fmt, net::IpAddr};
+
+use darknet_ebpf::{Class, IcmpKey, PortTable, Tool};
+use ipnet::IpNet;
+use serde::{Serialize, Serializer};
+
+use super::highest;
+use crate::aggregate::{Icmp, PacketBin, Ports, sources::PortHosts};
+
+/// A row of `ports`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PortRow {
+    /// The class, or `tcp_backscatter_destination`.
+    pub class: TableName,
+    /// The port.
+    pub port: u16,
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Distinct sources.
+    pub hosts: Option<u64>,
+}
+
+/// A table of ports, shown by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TableName(pub PortTable);
+
+impl Serialize for TableName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.name())
+    }
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(self.0.name())
+    }
+}
+
+/// A row of `icmp`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct IcmpRow {
+    /// 4 or 6.
+    pub version: u8,
+    /// The type.
+    #[serde(rename = "type")]
+    pub kind: u8,
+    /// The code.
+    pub code: u8,
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// A row of `networks`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct NetworkRow {
+    /// IPv4 /24 or IPv6 /48.
+    pub network: IpNet,
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// A row of `port_networks`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PortNetworkRow {
+    /// The class.
+    pub class: TableName,
+    /// The port.
+    pub port: u16,
+    /// The source network.
+    pub network: IpNet,
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// A row of `sources`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct SourceRow {
+    /// The address.
+    pub source: IpAddr,
+    /// Packets.
+    pub packets: u64,
+}
+
+/// A row of `tools`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ToolRow {
+    /// The tool.
+    #[serde(skip)]
+    pub tool: Tool,
+    /// Packets with its mark.
+    pub packets: u64,
+    /// Distinct sources of them.
+    pub hosts: Option<u64>,
+}
+
+/// A row of `host_bins`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct HostBinRow {
+    /// Packets of a source, at least.
+    pub from: u64,
+    /// Packets of a source, at most; `None` is any number.
+    pub to: Option<u64>,
+    /// Distinct sources.
+    pub hosts: u64,
+}
+
+impl From<PacketBin> for HostBinRow {
+    fn from(bin: PacketBin) -> Self {
+        let PacketBin { from, to, hosts } = bin;
+        Self { from, to, hosts }
+    }
+}
+
+/// A row of `ttls`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct TtlRow {
+    /// The class.
+    #[serde(serialize_with = "class_name")]
+    pub class: Class,
+    /// The time to live, or hop limit.
+    pub ttl: u8,
+    /// Packets.
+    pub packets: u64,
+}
+
+/// A row of `sizes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct SizeRow {
+    /// The class.
+    #[serde(serialize_with = "class_name")]
+    pub class: Class,
+    /// Bytes of the IP packet, as its header says.
+    pub bytes: u32,
+    /// Packets.
+    pub packets: u64,
+}
+
+fn class_name<S: Serializer>(class: &Class, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(class.name())
+}
+
+pub(super) fn port_rows(ports: &Ports, hosts: Option<PortHosts>, top: usize) -> Vec<PortRow> {
+    let mut tables = PortTable::ALL.map(|_| Vec::new());
+    for (table, port, counts) in ports.iter() {
+        tables[table as usize].push(PortRow {
+            class: TableName(table),
+            port,
+            packets: counts.packets,
+            bytes: counts.bytes,
+            hosts: hosts.as_ref().map(|hosts| hosts.get(table, port)),
+        });
+    }
+    let key = |row: &PortRow| (Reverse(row.packets), row.class, row.port);
+    let tables = tables.into_iter().flat_map(|rows| highest(rows, top, key));
+    highest(tables, 0, key)
+}
+
+pub(super) fn icmp_rows(icmp: &Icmp) -> impl Iterator<Item = IcmpRow> + '_ {
+    icmp.iter().map(
+        |(
+            IcmpKey {
+                version,
+                kind,
+                code,
+            },
+            counts,
+        )| IcmpRow {
+            version: version as u8,
+            kind,
+            code,
+            packets: counts.packets,
+            bytes: counts.bytes,
+        },
+    )
+}
+
+/// How the packets of each class are spread over values, with the `top` values of each; 0 keeps all.
+pub(super) fn spread_rows<V: Copy + Ord, I: Iterator<Item = (V, u64)>, R>(
+    top: usize,
+    values: impl Fn(Class) -> I,
+    row: impl Fn(Class, V, u64) -> R,
+) -> Vec<R> {
+    let of_class = |class| {
+        highest(values(class), top, |&(value, packets)| {
+            (Reverse(packets), value)
+        })
+    };
+    let rows = Class::ALL.into_iter().flat_map(|class| {
+        let rows = of_class(class).into_iter();
+        rows.map(move |(value, packets)| (Reverse(packets), class as usize, class, value))
+    });
+    let rows = highest(rows, 0, |&(packets, class, _, value)| {
+        (packets, class, value)
+    });
+    let rows = rows.into_iter();
+    rows.map(|(Reverse(packets), _, class, value)| row(class, value, packets))
+        .collect()
+}
