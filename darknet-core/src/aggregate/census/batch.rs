@@ -11,7 +11,7 @@ use darknet_ebpf::{Class, Version};
 use super::{
     super::{Observation, PortDistinct, source::Address as _},
     Census,
-    roll::Kind,
+    counting::Kind,
 };
 
 /// Packets whose memory is read at a time. As much as the first-level cache has room for: seven lines for

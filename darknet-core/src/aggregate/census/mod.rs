@@ -13,6 +13,8 @@ use super::{
 
 /// What becomes of a batch of packets.
 mod batch;
+/// Counting packets in a roll.
+mod counting;
 /// From the hash of a source to its number.
 mod index;
 /// What is kept of a source.
@@ -25,12 +27,18 @@ mod recent;
 mod roll;
 /// Giving way, and merging.
 mod room;
+/// What a roll says.
+mod said;
+/// What a roll has no room for.
+mod spill;
 #[cfg(test)]
 mod tests;
 
 use batch::LOOK_AHEAD;
 use recent::Recent;
-use roll::{Roll, Row, Spill};
+use roll::Roll;
+use said::Row;
+use spill::Spill;
 
 /// Every source, once: what [`Sources`](super::Sources), [`Profiles`](super::Profiles),
 /// [`TopSources`](super::TopSources), [`PortSets`](super::PortSets) and [`PortDistinct`] say of them,

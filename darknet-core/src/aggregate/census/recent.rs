@@ -5,8 +5,8 @@
 #[derive(Clone, Debug)]
 pub(super) struct Recent(Box<[u64]>);
 
-/// 512 KiB: within a second-level cache.
-const PLACES: usize = 1 << 16;
+/// 128 KiB: within a second-level cache.
+const PLACES: usize = 1 << 14;
 
 #[inline]
 fn place(key: u64) -> usize {

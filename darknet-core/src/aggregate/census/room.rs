@@ -8,7 +8,8 @@ use super::{
     },
     index::Index,
     line::{Line, Ports},
-    roll::{Roll, Spill},
+    roll::Roll,
+    spill::Spill,
 };
 
 /// Packets that a source had at most.

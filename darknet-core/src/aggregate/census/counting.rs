@@ -1,0 +1,281 @@
+//! Counting packets in a roll.
+
+use darknet_ebpf::{Packet, PortTable};
+
+use super::{
+    super::{
+        Observation, Seed,
+        few::Taken,
+        profiles::destination,
+        source::{Address, Pair, Place},
+    },
+    LOOK_AHEAD,
+    line::{Ports, scanned},
+    recent::Recent,
+    roll::Roll,
+    spill::{Spill, Spilled},
+};
+
+/// What is to be done with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Its source is known to have been at its places, and has sent to many destinations.
+    Many,
+    /// To few.
+    Few,
+    /// Its source has more than one packet, but this place is not kept with it.
+    More,
+    /// Its source may be new, or have one packet.
+    New,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::Many, Self::Few, Self::More, Self::New];
+}
+
+impl<A: Address> Roll<A> {
+    /// What is to be done with a packet of a source that most likely has this number. Nearly without
+    /// branches, as these packets come in no order.
+    #[inline]
+    pub(super) fn kind(&self, packet: &Packet, number: u32) -> Kind {
+        let Some(line) = self.lines.get(number) else {
+            return Kind::New;
+        };
+        let Some(rest) = self.rests.get(line.rest) else {
+            return Kind::New;
+        };
+        let here = (line.address == A::of(packet)) & (line.rest != 0);
+        let [first, second] = Place::of(packet);
+        let mut known = here & (line.knows(Some(rest), first) | !first.is_some());
+        if second.is_some() {
+            known &= line.knows(Some(rest), second);
+        }
+        let many = known & rest.has_many_destinations();
+        Kind::ALL[3 - usize::from(here) - usize::from(known) - usize::from(many)]
+    }
+
+    /// Counts a packet of a source that has a rest and is known to have been at its places.
+    #[inline(always)]
+    pub(super) fn count_known(&mut self, observation: &Observation, number: u32, seed: &Seed) {
+        if let Some(line) = self.lines.get_mut(number)
+            && let Some(rest) = self.rests.get_mut(line.rest)
+        {
+            line.count(observation);
+            rest.count(&observation.packet, seed);
+        }
+    }
+
+    /// Counts a packet of a source that has a rest, at a place that is not kept with the source.
+    #[inline]
+    pub(super) fn count_more(
+        &mut self,
+        observation: &Observation,
+        (number, shard): (u32, usize),
+        seed: &Seed,
+        (recent, spill): (&Recent, &mut Spill<A>),
+    ) {
+        let address = A::of(&observation.packet);
+        let line = self.lines.get(number);
+        let rest = line.and_then(|line| self.rests.get(line.rest));
+        let (Some(line), Some(rest)) = (line, rest) else {
+            return self.count_new(observation, shard, seed, spill);
+        };
+        if line.address != address || rest.ports == 0 && !line.has_room(2) {
+            return self.count_new(observation, shard, seed, spill);
+        }
+        let known = |place: Place| {
+            !place.is_some() || recent.has(A::key(address, place)) || line.knows(Some(rest), place)
+        };
+        if rest.ports != 0 && Place::of(&observation.packet).into_iter().all(known) {
+            self.count_known(observation, number, seed);
+        } else {
+            self.count_places(observation, (number, shard), seed, spill);
+        }
+    }
+
+    /// Counts a packet at a new place, of a source that has what it takes.
+    fn count_places(
+        &mut self,
+        observation: &Observation,
+        (number, shard): (u32, usize),
+        seed: &Seed,
+        spill: &mut Spill<A>,
+    ) {
+        let packet = &observation.packet;
+        let line = self.lines.get_mut(number).expect("a source");
+        line.count(observation);
+        match (line.rest, self.rests.get_mut(line.rest)) {
+            (0, _) | (_, None) => line.destination = destination(packet, seed),
+            (_, Some(rest)) => rest.count(packet, seed),
+        }
+        for place in Place::of(packet) {
+            if place.is_some() && !self.keep(number, place, seed) {
+                spill.pair((A::of(packet), place), (number, shard), seed);
+            }
+        }
+    }
+
+    /// Counts a packet of a source that may be new, or need memory.
+    #[inline(never)]
+    pub(super) fn count_new(
+        &mut self,
+        observation: &Observation,
+        shard: usize,
+        seed: &Seed,
+        spill: &mut Spill<A>,
+    ) {
+        let packet = &observation.packet;
+        let (address, hash) = (A::of(packet), observation.hash());
+        let mut found = self.find(address, hash);
+        if !self.has_room(LOOK_AHEAD) {
+            spill.is_tight = true;
+            if !self.has_room(1) && self.wants_room(found, packet) {
+                while !self.has_room(1)
+                    && self.give_way(seed, spill, |roll, line| !roll.stays(line))
+                {}
+                // Numbers have changed, and it may have given way itself.
+                found = self.find(address, hash);
+                if !self.has_room(1) && self.wants_room(found, packet) {
+                    return self.refuse(observation, found, shard, seed, spill);
+                }
+            }
+        }
+        let Some(number) = found.or_else(|| self.enroll(address, hash, seed, spill)) else {
+            return self.refuse(observation, None, shard, seed, spill);
+        };
+        let line = self.lines.get_mut(number).expect("found or enrolled");
+        let places = PortTable::of(packet).into_iter().flatten().count();
+        if line.rest == 0 && (line.counts.packets > 0 || !line.has_room(places)) {
+            line.rest = self.rests.push(line.first_rest());
+        }
+        self.count_places(observation, (number, shard), seed, spill);
+    }
+
+    /// Whether a packet needs memory that may not be there. It may say yes where no is true.
+    fn wants_room(&self, found: Option<u32>, packet: &Packet) -> bool {
+        let Some(line) = found.and_then(|number| self.lines.get(number)) else {
+            return true;
+        };
+        let rest = self.rest_of(line);
+        let places = PortTable::of(packet).into_iter().flatten().count();
+        rest.is_none_or(|rest| rest.ports == 0 && !line.has_room(places))
+    }
+
+    /// Keeps a place with its source; `false` if there is no room, so that it is one for the pairs,
+    /// and the source has its ports too.
+    pub(super) fn keep(&mut self, number: u32, place: Place, seed: &Seed) -> bool {
+        let line = self.lines.get_mut(number).expect("a source");
+        let mut rest = match line.rest {
+            0 => None,
+            number => self.rests.get_mut(number),
+        };
+        if line.knows(rest.as_deref(), place) || line.keep(rest.as_deref_mut(), place) {
+            // Where windows were merged there may be ports before its places are taken.
+            if rest.is_some_and(|rest| rest.ports != 0) {
+                self.keep_port(number, place, seed);
+            }
+            return true;
+        }
+        if rest.is_some() {
+            self.ports_of(number, seed);
+        }
+        false
+    }
+
+    /// Keeps the port of a place with a source that has its ports.
+    #[inline]
+    fn keep_port(&mut self, number: u32, place: Place, seed: &Seed) {
+        if let Some(port) = scanned(place) {
+            let (ports, taken) = self.ports_of(number, seed);
+            ports.0.insert(taken, port, |port| seed.key(port));
+        }
+    }
+
+    /// The ports of a source that has a rest, made of its places where there are none.
+    pub(super) fn ports_of(&mut self, number: u32, seed: &Seed) -> (&mut Ports, &mut Taken) {
+        let line = self.lines.get(number).expect("a source");
+        let rest = self.rests.get_mut(line.rest).expect("a rest");
+        if rest.ports == 0 {
+            let mut ports = Ports::default();
+            for port in line.places(Some(rest)).filter_map(scanned) {
+                let hash = |port| seed.key(port);
+                ports.0.insert(&mut rest.ports_taken, port, hash);
+            }
+            rest.ports = self.ports.push(ports);
+        }
+        let ports = self.ports.get_mut(rest.ports).expect("just made");
+        (ports, &mut rest.ports_taken)
+    }
+
+    /// Leaves a packet out, but for its places.
+    fn refuse(
+        &mut self,
+        observation: &Observation,
+        found: Option<u32>,
+        shard: usize,
+        seed: &Seed,
+        spill: &mut Spill<A>,
+    ) {
+        self.forgotten.packets += 1;
+        self.missed += 1;
+        if let Some(line) = found.and_then(|number| self.lines.get_mut(number)) {
+            line.set_missed(line.missed() + 1);
+        }
+        let places = PortTable::of(&observation.packet).into_iter().flatten();
+        for place in places {
+            let pair = (A::of(&observation.packet), Place::new(place));
+            spill.pair(pair, (0, shard), seed);
+        }
+    }
+
+    /// The number of the rest of a line, to fetch its memory early.
+    #[inline]
+    pub(super) fn rest_number(&self, line: u32) -> u32 {
+        self.lines.get(line).map_or(0, |line| line.rest)
+    }
+
+    /// Reads a rest.
+    #[inline]
+    pub(super) fn touch_rest(&self, rest: u32) -> u32 {
+        let rest = self.rests.get(rest);
+        rest.map_or(0, |rest| rest.scans | u32::from(rest.destinations.touch()))
+    }
+
+    /// Reads where the search for a pair begins, and the ports of its source.
+    #[inline]
+    pub(super) fn touch_pair(&self, spilled: &Spilled<A>) -> u32 {
+        let pair = self.pairs.first(spilled.hash);
+        let line = self.lines.get(spilled.number);
+        let rest = line.and_then(|line| self.rests.get(line.rest));
+        let ports = rest.and_then(|rest| self.ports.get(rest.ports));
+        pair.map_or(0, |slot| slot.place.0) | ports.map_or(0, |ports| ports.0.touch().into())
+    }
+
+    /// Keeps a pair; what finds no room is in what is lost, and the result is `false`.
+    #[inline]
+    pub(super) fn keep_pair(
+        &mut self,
+        spilled: Spilled<A>,
+        seed: &Seed,
+        lost: &mut Vec<(Place, u64)>,
+    ) -> bool {
+        let Pair { address, place } = spilled.pair;
+        let before = self.pairs.len();
+        let kept = self.pairs.entry((address, place), spilled.hash, seed);
+        let kept = kept.is_some();
+        if kept && self.pairs.len() == before {
+            return true;
+        }
+        // A source that was forgotten since begins again, with other places.
+        let line = self.lines.get(spilled.number);
+        if let Some(line) = line.filter(|line| line.address == address && line.rest != 0)
+            && self.rest_of(line).is_some_and(|rest| rest.ports != 0)
+        {
+            self.keep_port(spilled.number, place, seed);
+        }
+        if !kept {
+            lost.push((place, seed.key(address)));
+        }
+        kept
+    }
+}
