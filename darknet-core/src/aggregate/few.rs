@@ -55,17 +55,17 @@ impl<const WIDTH: usize> Few<WIDTH> {
         }
         let wanted = *number.to_le_bytes().first_chunk().expect("4 bytes at most");
         let length = usize::from(taken.0) * WIDTH;
-        // All of them, whatever is taken: no branch for each. Free ones are 0.
-        let all = if wanted == [0; WIDTH] {
-            length
-        } else {
-            bytes.len()
+        let among = |bytes: &[u8]| {
+            let (kept, _) = bytes.as_chunks::<WIDTH>();
+            kept.iter()
+                .fold(false, |known, kept| known | (*kept == wanted))
         };
-        let (kept, _) = bytes[..all].as_chunks::<WIDTH>();
-        if kept
-            .iter()
-            .fold(false, |known, kept| known | (*kept == wanted))
-        {
+        // All of them, whatever is taken: no branch for each. Free ones are 0.
+        let known = match wanted == [0; WIDTH] {
+            true => among(&bytes[..length]),
+            false => among(bytes),
+        };
+        if known {
             return;
         }
         if usize::from(taken.0) < Self::EXACT {

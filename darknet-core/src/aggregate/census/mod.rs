@@ -87,7 +87,7 @@ use spill::Spill;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Census {
-    shards: Vec<(Roll<u32>, Roll<u128>)>,
+    shards: Box<[(Roll<u32>, Roll<u128>); SHARDS]>,
     seed: Seed,
     /// Packets of pairs of source and port that had no room.
     pairs_overflow: u64,
@@ -111,7 +111,7 @@ impl Census {
         let part = memory / SHARDS / 16;
         let shard = (Roll::new(part * 8, part * 4), Roll::new(part * 2, part));
         let mut census = Self {
-            shards: vec![shard; SHARDS],
+            shards: vec![shard; SHARDS].try_into().expect("so many"),
             seed: seed.clone(),
             pairs_overflow: 0,
             lost: None,
@@ -127,7 +127,7 @@ impl Census {
     /// Sources that gave way.
     pub fn forgotten(&self) -> Forgotten {
         let mut forgotten = Forgotten::default();
-        for (v4, v6) in &self.shards {
+        for (v4, v6) in self.shards.iter() {
             forgotten += v4.forgotten;
             forgotten += v6.forgotten;
         }
@@ -175,7 +175,7 @@ impl Census {
     /// Distinct sources at each port; `None` after sources gave way, or pairs had no room.
     pub fn port_hosts(&self) -> Option<PortHosts> {
         let mut hosts = PortHosts::none();
-        for (v4, v6) in &self.complete_with_pairs()?.shards {
+        for (v4, v6) in self.complete_with_pairs()?.shards.iter() {
             let places = v4.places().map(|(_, place)| place);
             let places = places.chain(v6.places().map(|(_, place)| place));
             for (table, port) in places.filter_map(Place::get) {
@@ -191,7 +191,7 @@ impl Census {
             Some(lost) => PortDistinct::clone(lost),
             None => PortDistinct::new(self.lost_memory),
         };
-        for (v4, v6) in &self.shards {
+        for (v4, v6) in self.shards.iter() {
             let hash = |(address, place)| (place, self.seed.key(address));
             let places = v4.places().map(hash);
             let hash = |(address, place)| (place, self.seed.key(address));
@@ -323,7 +323,7 @@ impl Aggregate for Census {
             spill: _,
         } = self;
         recent.clear();
-        for (v4, v6) in shards {
+        for (v4, v6) in shards.iter_mut() {
             v4.reset();
             v6.reset();
         }
