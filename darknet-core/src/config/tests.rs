@@ -45,7 +45,6 @@ fn every_key_of_the_example_is_read() {
         filter: Filter::new(&nets(&["198.51.100.0/24"]), FilterAction::Drop).expect("a filter"),
         frames: FrameConfig {
             frames: Some(8192),
-            chunk: Some(4096),
             ..FrameConfig::default()
         },
         ..Config::default()
