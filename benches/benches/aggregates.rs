@@ -7,15 +7,15 @@ use std::collections::{HashMap, HashSet};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use darknet_core::{
     aggregate::{
-        Aggregate, Counts, Distributions, Figures, Icmp, Observation, PortDistinct, PortSets,
-        Ports, Profiles, Seed, Sources, TopSources, Totals,
+        Aggregate, Census, Counts, Distributions, Figures, Icmp, Observation, PortDistinct,
+        PortSets, Ports, Profiles, Seed, TopSources, Totals,
     },
     rules::{Class, PortTable},
 };
 
 const PACKETS: u64 = 1_000_000;
 
-/// What [`Sources`] counts, in collections of the standard library.
+/// What [`Census`] says of hosts, in collections of the standard library.
 #[derive(Default)]
 struct Naive {
     sources:
@@ -131,7 +131,7 @@ fn aggregates(criterion: &mut Criterion) {
     bench!("totals", Totals::default());
     bench!("ports", Ports::default());
     bench!("icmp", Icmp::default());
-    bench!("sources", Sources::new(1 << 30, &seed));
+    bench!("census", Census::new(1 << 30, &seed));
     bench!("all figures", Figures::new(1 << 30, &seed));
     group.bench_function("sources in std collections", |bencher| {
         bencher.iter_batched(
@@ -148,7 +148,7 @@ fn aggregates(criterion: &mut Criterion) {
     group.finish();
 
     // Both count the same.
-    let (mut ours, mut naive) = (Sources::new(1 << 30, &seed), Naive::default());
+    let (mut ours, mut naive) = (Census::new(1 << 30, &seed), Naive::default());
     ours.observe_batch(&observations);
     observations
         .iter()

@@ -9,7 +9,7 @@ use crate::{
     Dark,
     aggregate::{
         Census, Counts, Icmp, Ports, Survey, Totals,
-        sources::{Hosts, Overflow},
+        hosts::{Hosts, Overflow},
     },
     ledger::Ledger,
     window::Window,

@@ -18,7 +18,7 @@ use std::{
 
 use darknet_core::{
     Captures, Dark, Error,
-    aggregate::{Aggregate, Icmp, Observation, Ports, Seed, Sources, Totals},
+    aggregate::{Aggregate, Census, Icmp, Observation, Ports, Seed, Totals},
     kernel::{Action, BankFigures, Delivery, Kernel, Mode, Records, Settings},
     rules::{Cell, Class, Link, Outer, Packet, PortTable, outer},
     source::Source,
@@ -51,7 +51,7 @@ struct Twins {
     totals: Totals,
     ports: Ports,
     icmp: Icmp,
-    sources: Sources,
+    sources: Census,
 }
 
 impl Twins {
@@ -71,7 +71,7 @@ impl Twins {
             totals: Totals::default(),
             ports: Ports::default(),
             icmp: Icmp::default(),
-            sources: Sources::new(64 << 20, &seed),
+            sources: Census::new(64 << 20, &seed),
             seed,
         }
     }

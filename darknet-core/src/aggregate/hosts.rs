@@ -1,4 +1,7 @@
+use std::net::IpAddr;
+
 use darknet_ebpf::{Class, PortTable, Tool};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::ports;
 
@@ -54,5 +57,22 @@ impl PortHosts {
     /// Distinct sources at a port.
     pub fn get(&self, table: PortTable, port: u16) -> u64 {
         self.0[ports::index(table, port)]
+    }
+}
+
+/// Packets that found a table full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Overflow {
+    /// Packets of sources that had no room.
+    pub sources: u64,
+    /// Packets of pairs of source and port that had no room.
+    pub port_hosts: u64,
+}
+
+/// The source network of an address: IPv4 /24, IPv6 /48.
+pub fn network(source: IpAddr) -> IpNet {
+    match source {
+        IpAddr::V4(address) => Ipv4Net::new_assert(address, 24).trunc().into(),
+        IpAddr::V6(address) => Ipv6Net::new_assert(address, 48).trunc().into(),
     }
 }

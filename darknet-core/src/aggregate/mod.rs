@@ -11,6 +11,8 @@ pub mod census;
 pub mod distinct;
 /// The time to live and the size of packets.
 pub mod distributions;
+/// How many distinct sources there were.
+pub mod hosts;
 /// ICMP by version, type and code.
 pub mod icmp;
 /// Packets and bytes by source network, as the kernel counts them.
@@ -26,8 +28,6 @@ pub mod port_sets;
 pub mod ports;
 /// What each source did, in a fixed budget.
 pub mod profiles;
-/// Sources: their packets, their networks, and how many hosts each figure has.
-pub mod sources;
 /// Everything that there is to count.
 pub mod survey;
 /// The sources with the most packets, in a fixed budget.
@@ -37,12 +37,10 @@ pub mod totals;
 
 mod counts;
 mod dense;
-mod family;
 mod few;
 mod figures;
 mod frequent;
 mod hash;
-mod hosts;
 mod observation;
 mod registers;
 mod source;
@@ -66,7 +64,6 @@ pub use port_distinct::PortDistinct;
 pub use port_sets::PortSets;
 pub use ports::Ports;
 pub use profiles::{Profile, Profiles};
-pub use sources::Sources;
 pub use survey::Survey;
 pub use top_sources::{TopSource, TopSources};
 pub use totals::Totals;

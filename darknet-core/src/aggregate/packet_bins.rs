@@ -1,5 +1,3 @@
-use super::Sources;
-
 /// Distinct hosts by how many packets each sent.
 ///
 /// The bins are those of NICTER's reports, where hosts with fewer than 10 packets are told from the
@@ -60,20 +58,12 @@ impl PacketBins {
     }
 }
 
-impl Sources {
-    /// Distinct sources by how many packets each sent; `None` after an overflow.
-    pub fn packet_bins(&self) -> Option<PacketBins> {
-        let packets = self.iter()?.map(|(_, counts)| counts.packets);
-        Some(PacketBins::of(packets))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use darknet_ebpf::{Address, Class, Packet, Version};
 
     use super::*;
-    use crate::aggregate::{Aggregate, Observation, Seed};
+    use crate::aggregate::{Aggregate, Census, Observation, Seed};
 
     #[test]
     fn each_number_of_packets_is_in_the_bin_whose_edges_it_lies_between() {
@@ -102,7 +92,7 @@ mod tests {
     #[test]
     fn the_hosts_of_a_window_are_binned_by_their_packets() {
         let seed = Seed::random();
-        let mut sources = Sources::new(1 << 24, &seed);
+        let mut sources = Census::new(1 << 24, &seed);
         // Host n of either version sends n packets.
         for (version, host) in [Version::V4, Version::V6]
             .into_iter()

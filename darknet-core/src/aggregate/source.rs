@@ -8,13 +8,11 @@ use std::{
 
 use darknet_ebpf::{Class, Packet, PortTable, Version};
 
-use super::{Counts, Seed, table::Slot};
+use super::{Seed, table::Slot};
 
 /// An address as a number.
 pub(super) trait Address: Copy + Default + Eq + Hash + fmt::Debug {
-    /// As many ports as fill up a cache line.
-    type Places: Copy + Default + fmt::Debug + AsRef<[Place]> + AsMut<[Place]>;
-    /// The same, where times are in that line too.
+    /// As many ports as fill up the cache line of a source.
     type First: Copy + Default + fmt::Debug + Send + Sync + AsRef<[Place]> + AsMut<[Place]>;
 
     const VERSION: Version;
@@ -28,7 +26,6 @@ pub(super) trait Address: Copy + Default + Eq + Hash + fmt::Debug {
 }
 
 impl Address for u32 {
-    type Places = [Place; 10];
     type First = [Place; 3];
 
     const VERSION: Version = Version::V4;
@@ -49,7 +46,6 @@ impl Address for u32 {
 }
 
 impl Address for u128 {
-    type Places = [Place; 7];
     type First = [Place; 0];
 
     const VERSION: Version = Version::V6;
@@ -151,74 +147,6 @@ const RULES: [[Rule; 2]; Class::ALL.len()] = {
     }
     rules
 };
-
-/// One source, in one cache line.
-///
-/// Most sources are seen at few ports. These are kept here, so that counting a packet costs one
-/// cache miss; the pairs of source and port that find no room have a table of their own.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(align(64))]
-pub(super) struct Source<A: Address> {
-    /// A free slot has no packets.
-    pub(super) counts: Counts,
-    pub(super) address: A,
-    pub(super) places: A::Places,
-    /// A bit for each class.
-    pub(super) classes: u16,
-    /// A bit for each tool.
-    pub(super) tools: u8,
-    /// How many of the places are taken.
-    pub(super) taken: u8,
-}
-
-const _: () = assert!(size_of::<Source<u32>>() == 64 && size_of::<Source<u128>>() == 64);
-
-impl<A: Address> Source<A> {
-    /// The ports at which it was seen first.
-    pub(super) fn places(&self) -> &[Place] {
-        &self.places.as_ref()[..usize::from(self.taken)]
-    }
-
-    /// Keeps a place here if it is not here yet; `false` if there is no room.
-    #[inline]
-    pub(super) fn keep(&mut self, place: Place) -> bool {
-        // All of them, whatever is taken: no branch, and free ones are none.
-        let places = self.places.as_mut();
-        let known = places
-            .iter()
-            .fold(false, |known, &kept| known | (kept == place));
-        if !known {
-            let Some(free) = places.get_mut(usize::from(self.taken)) else {
-                return false;
-            };
-            *free = place;
-            self.taken += 1;
-        }
-        true
-    }
-}
-
-impl<A: Address> Slot for Source<A> {
-    type Key = A;
-
-    #[inline]
-    fn key(&self) -> Option<A> {
-        (self.counts.packets > 0).then_some(self.address)
-    }
-
-    #[inline]
-    fn of(address: A) -> Self {
-        Self {
-            address,
-            ..Self::default()
-        }
-    }
-
-    #[inline]
-    fn hash(address: A, seed: &Seed) -> u64 {
-        seed.key(address)
-    }
-}
 
 /// A source seen at a port that had no room with the source. A free slot has no place.
 #[derive(Clone, Copy, Debug, Default)]

@@ -111,21 +111,9 @@ impl<S: Slot> Table<S> {
         self.slots.iter().filter(|slot| slot.key().is_some())
     }
 
-    /// The slot of a key, if it is there.
-    pub(super) fn get(&mut self, key: S::Key, seed: &Seed) -> Option<&mut S> {
-        let at = self.find(key, S::hash(key, seed) as u32).ok()?;
-        Some(&mut self.slots[at])
-    }
-
     /// Whether a key is there.
     pub(super) fn contains(&self, key: S::Key, seed: &Seed) -> bool {
         self.find(key, S::hash(key, seed) as u32).is_ok()
-    }
-
-    /// Takes a slot for a key if there is none yet; `false` if the table is full.
-    #[inline]
-    pub(super) fn insert(&mut self, key: S::Key, seed: &Seed) -> bool {
-        self.entry(key, S::hash(key, seed) as u32, seed).is_some()
     }
 
     /// Keys that are there.
@@ -137,10 +125,6 @@ impl<S: Slot> Table<S> {
     /// Bytes that it takes.
     pub(super) fn bytes(&self) -> usize {
         size_of_val(&self.slots[..])
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.taken == 0
     }
 
     /// Forgets everything. The memory is given back, so that one flood does not hold it for ever.

@@ -54,7 +54,7 @@ struct Said {
     ports: Vec<(PortTable, u16, Counts, u64)>,
     icmp: Vec<(darknet_ebpf::IcmpKey, Counts)>,
     sources: BTreeMap<IpAddr, Counts>,
-    hosts: super::sources::Hosts,
+    hosts: super::hosts::Hosts,
 }
 
 fn say(figures: &Figures) -> Said {

@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 
 use super::highest;
-use crate::aggregate::{Icmp, PacketBin, Ports, sources::PortHosts};
+use crate::aggregate::{Icmp, PacketBin, Ports, hosts::PortHosts};
 
 /// A row of `ports`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

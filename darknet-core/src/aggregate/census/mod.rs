@@ -6,9 +6,8 @@ use ipnet::IpNet;
 use super::{
     Aggregate, Counts, Observation, PacketBins, PortDistinct, Profile, SHARDS, Seed, TopSource,
     frequent::Forgotten,
-    hosts::{Hosts, PortHosts},
+    hosts::{Hosts, Overflow, PortHosts, network},
     source::Place,
-    sources::{Overflow, network},
 };
 
 /// What becomes of a batch of packets.
@@ -40,7 +39,7 @@ use roll::Roll;
 use said::Row;
 use spill::Spill;
 
-/// Every source, once: what [`Sources`](super::Sources), [`Profiles`](super::Profiles),
+/// Every source, once: what [`Profiles`](super::Profiles),
 /// [`TopSources`](super::TopSources), [`PortSets`](super::PortSets) and [`PortDistinct`] say of them,
 /// of one record for each.
 ///

@@ -8,8 +8,7 @@ use proptest::prelude::*;
 
 use super::{
     super::{
-        Distributions, Estimate, Figures, Icmp, PortSets, Ports, Profiles, Sources, TopSources,
-        Totals,
+        Distributions, Estimate, Figures, Icmp, PortSets, Ports, Profiles, TopSources, Totals,
     },
     index::Found,
     *,
@@ -239,8 +238,7 @@ proptest! {
         let seed = Seed::random();
         let mut all = Figures::new(1 << 26, &seed);
         let watched = (0..20).map(|port| (TcpSyn, port));
-        let parts = ((Totals::default(), Ports::default()), (Icmp::default(), Sources::new(1 << 26, &seed)));
-        let parts = (parts, Distributions::default());
+        let parts = ((Totals::default(), Ports::default()), (Icmp::default(), Distributions::default()));
         let more = (Profiles::new(1 << 26, &seed), TopSources::new(1 << 26, &seed));
         let mut alone = (parts, (more, (PortSets::new(watched, 10_000), PortDistinct::new(1 << 22))));
         let observations: Vec<_> = (0..)
@@ -251,12 +249,14 @@ proptest! {
         all.observe_batch(first);
         all.observe_batch(second);
         alone.observe_batch(&observations);
-        let ((figures, distributions), ((profiles, top), (sets, distinct))) = &alone;
-        let ((totals, ports), (icmp, sources)) = figures;
+        let (((totals, ports), (icmp, distributions)), ((profiles, top), (sets, distinct))) = &alone;
         prop_assert_eq!((&all.totals, &all.ports, &all.icmp), (totals, ports, icmp));
         prop_assert_eq!(&all.survey.distributions, distributions);
         let census = &all.survey.sources;
-        prop_assert_eq!(of_sources(sources), (census.networks(), census.hosts(), census.port_hosts(), census.packet_bins()));
+        let (networks, bins, hosts, tools) = of_all(&truth(&packets));
+        prop_assert_eq!((census.networks(), census.packet_bins()), (Some(networks), Some(bins)));
+        let said = census.hosts().expect("room");
+        prop_assert_eq!((said.all, Tool::ALL.map(|tool| said.tool(tool)).to_vec()), (hosts, tools));
         prop_assert_eq!(census.top_profiles(0), profiles.top(0));
         prop_assert_eq!(census.top_sources(0), top.top(0));
         prop_assert_eq!(census.port_distinct().iter().collect::<Vec<_>>(), distinct.iter().collect::<Vec<_>>());
@@ -267,20 +267,20 @@ proptest! {
     }
 }
 
-type OfSources = (
-    Option<HashMap<IpNet, Counts>>,
-    Option<Hosts>,
-    Option<PortHosts>,
-    Option<PacketBins>,
-);
+/// What there is to say of all sources together, by hand.
+type OfAll = (HashMap<IpNet, Counts>, PacketBins, u64, Vec<u64>);
 
-fn of_sources(sources: &Sources) -> OfSources {
-    (
-        sources.networks(),
-        sources.hosts(),
-        sources.port_hosts(),
-        sources.packet_bins(),
-    )
+fn of_all(sources: &BTreeMap<IpAddr, Truth>) -> OfAll {
+    let mut networks: HashMap<IpNet, Counts> = HashMap::new();
+    for (source, truth) in sources {
+        let bits = if source.is_ipv4() { 24 } else { 48 };
+        let network = IpNet::new(*source, bits).expect("bits").trunc();
+        *networks.entry(network).or_default() += truth.counts;
+    }
+    let bins = PacketBins::of(sources.values().map(|truth| truth.counts.packets));
+    let marked = sources.values().filter(|truth| truth.marks > 0).count() as u64;
+    let tools = Tool::ALL.map(|tool| if tool == Tool::Zmap { marked } else { 0 });
+    (networks, bins, sources.len() as u64, tools.to_vec())
 }
 
 /// Every source lies within its bounds, and nothing is lost.
