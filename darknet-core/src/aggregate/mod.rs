@@ -40,6 +40,7 @@ mod dense;
 mod few;
 mod figures;
 mod frequent;
+mod frequent_sources;
 mod hash;
 mod observation;
 mod registers;

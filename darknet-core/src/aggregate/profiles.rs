@@ -1,12 +1,13 @@
-use std::{cmp::Reverse, hint::black_box, net::IpAddr};
+use std::{cmp::Reverse, net::IpAddr};
 
 use darknet_ebpf::{Class, Packet, Tool, Version};
 
 use super::{
-    Aggregate, LOOK_AHEAD, Observation, SHARDS, Seed,
+    Aggregate, Observation, SHARDS, Seed,
     distinct::Estimate,
     few::{Few, Taken},
-    frequent::{Entry, Forgotten, Frequent},
+    frequent::{Entry, Forgotten},
+    frequent_sources::{FrequentSources, SourceEntry},
     source::Address,
     table::Slot,
 };
@@ -59,13 +60,7 @@ use crate::time::Nanoseconds;
 /// assert!(profile.ports.is_exact());
 /// ```
 #[derive(Clone, Debug)]
-pub struct Profiles {
-    shards: Vec<Shard>,
-    seed: Seed,
-}
-
-/// IPv4 and IPv6.
-type Shard = (Frequent<Kept<u32>>, Frequent<Kept<u128>>);
+pub struct Profiles(FrequentSources<Kept<u32>, Kept<u128>>);
 
 /// What a source did.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -151,34 +146,6 @@ pub(super) fn of_half(half: u32) -> u64 {
 }
 
 impl<A: Address> Kept<A> {
-    #[inline]
-    fn count(&mut self, packet: &Packet, time: Nanoseconds, seed: &Seed) {
-        if self.packets == 0 {
-            (self.first, self.last) = (time, time);
-        }
-        self.first = self.first.min(time);
-        self.last = self.last.max(time);
-        self.packets += 1;
-        if matches!(packet.class, Class::TcpSyn | Class::Udp) {
-            self.scans = self.scans.saturating_add(1);
-            let port = packet.destination_port.into();
-            self.ports
-                .insert(&mut self.ports_taken, port, |port| seed.key(port));
-        }
-        if packet.class == Class::TcpSyn && packet.version == Version::V4 {
-            self.probes = self.probes.saturating_add(1);
-            for tool in Tool::ALL {
-                let marked = &mut self.tools[tool as usize];
-                *marked = marked.saturating_add(packet.tools.has(tool).into());
-            }
-        }
-        self.destinations.insert(
-            &mut self.destinations_taken,
-            destination(packet, seed),
-            of_half,
-        );
-    }
-
     fn profile(&self) -> Profile {
         Profile {
             source: self.address.ip(),
@@ -193,11 +160,6 @@ impl<A: Address> Kept<A> {
             probes: self.probes,
             tools: self.tools,
         }
-    }
-
-    #[inline]
-    fn touch(&self) -> u8 {
-        self.packets as u8 | self.ports.touch() | self.destinations.touch()
     }
 }
 
@@ -280,19 +242,12 @@ impl Profiles {
     /// for IPv4.
     pub fn new(memory: usize, seed: &Seed) -> Self {
         let part = memory / SHARDS / 4;
-        let shard = (Frequent::new(part * 3), Frequent::new(part));
-        Self {
-            shards: vec![shard; SHARDS],
-            seed: seed.clone(),
-        }
+        Self(FrequentSources::new(part * 3, part, seed))
     }
 
     /// Every profile, in no order.
     pub fn iter(&self) -> impl Iterator<Item = Profile> + '_ {
-        self.shards.iter().flat_map(|(v4, v6)| {
-            let v4 = v4.iter().map(Kept::profile);
-            v4.chain(v6.iter().map(Kept::profile))
-        })
+        self.0.rows(Kept::profile, Kept::profile)
     }
 
     /// The `count` profiles with the most packets, most first, then by address; 0 is all of them.
@@ -303,12 +258,43 @@ impl Profiles {
 
     /// What gave way.
     pub fn forgotten(&self) -> Forgotten {
-        let mut forgotten = Forgotten::default();
-        for (v4, v6) in &self.shards {
-            forgotten += v4.forgotten();
-            forgotten += v6.forgotten();
+        self.0.forgotten()
+    }
+}
+
+impl<A: Address> SourceEntry for Kept<A> {
+    #[inline]
+    fn count(&mut self, observation: &Observation, seed: &Seed) {
+        let (packet, time) = (&observation.packet, observation.time);
+        if self.packets == 0 {
+            (self.first, self.last) = (time, time);
         }
-        forgotten
+        self.first = self.first.min(time);
+        self.last = self.last.max(time);
+        self.packets += 1;
+        if matches!(packet.class, Class::TcpSyn | Class::Udp) {
+            self.scans = self.scans.saturating_add(1);
+            let port = packet.destination_port.into();
+            self.ports
+                .insert(&mut self.ports_taken, port, |port| seed.key(port));
+        }
+        if packet.class == Class::TcpSyn && packet.version == Version::V4 {
+            self.probes = self.probes.saturating_add(1);
+            for tool in Tool::ALL {
+                let marked = &mut self.tools[tool as usize];
+                *marked = marked.saturating_add(packet.tools.has(tool).into());
+            }
+        }
+        self.destinations.insert(
+            &mut self.destinations_taken,
+            destination(packet, seed),
+            of_half,
+        );
+    }
+
+    #[inline]
+    fn touch(&self) -> u8 {
+        self.packets as u8 | self.ports.touch() | self.destinations.touch()
     }
 }
 
@@ -320,59 +306,15 @@ impl Aggregate for Profiles {
 
     #[inline]
     fn observe_batch(&mut self, batch: &[Observation]) {
-        let Self { shards, seed } = self;
-        for batch in batch.chunks(LOOK_AHEAD) {
-            // The index for all of them, then what it leads to.
-            let (mut numbers, mut touched) = ([0; LOOK_AHEAD], 0);
-            for (number, observation) in numbers.iter_mut().zip(batch) {
-                let ((v4, v6), hash) = (&shards[observation.shard()], observation.hash() as u32);
-                *number = match observation.packet.version {
-                    Version::V4 => v4.first(hash),
-                    Version::V6 => v6.first(hash),
-                };
-            }
-            for (&number, observation) in numbers.iter().zip(batch) {
-                let (v4, v6) = &shards[observation.shard()];
-                touched |= match observation.packet.version {
-                    Version::V4 => v4.numbered(number).map_or(0, Kept::touch),
-                    Version::V6 => v6.numbered(number).map_or(0, Kept::touch),
-                };
-            }
-            black_box(touched);
-            for observation in batch {
-                let (packet, time) = (&observation.packet, observation.time);
-                let hash = observation.hash() as u32;
-                let (v4, v6) = &mut shards[observation.shard()];
-                match (packet.class, packet.version) {
-                    (Class::Malformed, _) => {}
-                    (_, Version::V4) => {
-                        v4.count(u32::of(packet), hash, seed, |kept| {
-                            kept.count(packet, time, seed);
-                        });
-                    }
-                    (_, Version::V6) => {
-                        v6.count(u128::of(packet), hash, seed, |kept| {
-                            kept.count(packet, time, seed);
-                        });
-                    }
-                }
-            }
-        }
+        self.0.observe_batch(batch);
     }
 
     fn merge(&mut self, other: &mut Self) {
-        let Self { shards, seed } = self;
-        for (mine, theirs) in shards.iter_mut().zip(&mut other.shards) {
-            mine.0.merge(&mut theirs.0, seed);
-            mine.1.merge(&mut theirs.1, seed);
-        }
+        self.0.merge(&mut other.0);
     }
 
     fn reset(&mut self) {
-        for (v4, v6) in &mut self.shards {
-            v4.reset();
-            v6.reset();
-        }
+        self.0.reset();
     }
 }
 

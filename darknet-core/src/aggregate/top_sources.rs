@@ -1,10 +1,9 @@
-use std::{cmp::Reverse, hint::black_box, net::IpAddr};
-
-use darknet_ebpf::{Class, Version};
+use std::{cmp::Reverse, net::IpAddr};
 
 use super::{
-    Aggregate, Counts, LOOK_AHEAD, Observation, SHARDS, Seed,
-    frequent::{Entry, Forgotten, Frequent},
+    Aggregate, Counts, Observation, SHARDS, Seed,
+    frequent::{Entry, Forgotten},
+    frequent_sources::{FrequentSources, SourceEntry},
     source::Address,
     table::Slot,
 };
@@ -48,13 +47,7 @@ use super::{
 /// assert!(sources.missed() < 100 && sources.forgotten().packets > 500_000);
 /// ```
 #[derive(Clone, Debug)]
-pub struct TopSources {
-    shards: Vec<Shard>,
-    seed: Seed,
-}
-
-/// IPv4 and IPv6.
-type Shard = (Frequent<Counter<u32>>, Frequent<Counter<u128>>);
+pub struct TopSources(FrequentSources<Counter<u32>, Counter<u128>>);
 
 /// A source with many packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,38 +73,24 @@ impl TopSources {
     /// IPv4, a quarter for IPv6, and the rest for the moment in which sources give way.
     pub fn new(memory: usize, seed: &Seed) -> Self {
         let part = memory / SHARDS / 4;
-        let shard = (Frequent::new(part * 2), Frequent::new(part));
-        Self {
-            shards: vec![shard; SHARDS],
-            seed: seed.clone(),
-        }
+        Self(FrequentSources::new(part * 2, part, seed))
     }
 
     /// The `count` sources with the most packets, most first, then by address; 0 is all there are.
     pub fn top(&self, count: usize) -> Vec<TopSource> {
-        let rows = self.shards.iter().flat_map(|(v4, v6)| {
-            let v4 = v4.iter().map(Counter::row);
-            v4.chain(v6.iter().map(Counter::row))
-        });
+        let rows = self.0.rows(Counter::row, Counter::row);
         let key = |row: &TopSource| (Reverse(row.counts.packets), row.source);
         crate::snapshot::highest(rows, count, key)
     }
 
     /// Packets that a source which is not there sent at most; 0 if there is no such source.
     pub fn missed(&self) -> u64 {
-        let shards = self.shards.iter();
-        let missed = shards.map(|(v4, v6)| v4.missed().max(v6.missed()));
-        missed.max().unwrap_or(0)
+        self.0.missed()
     }
 
     /// What gave way.
     pub fn forgotten(&self) -> Forgotten {
-        let mut forgotten = Forgotten::default();
-        for (v4, v6) in &self.shards {
-            forgotten += v4.forgotten();
-            forgotten += v6.forgotten();
-        }
-        forgotten
+        self.0.forgotten()
     }
 }
 
@@ -171,6 +150,18 @@ impl<A: Address> Entry for Counter<A> {
     }
 }
 
+impl<A: Address> SourceEntry for Counter<A> {
+    #[inline]
+    fn count(&mut self, observation: &Observation, _: &Seed) {
+        self.counts.add(observation.packet.bytes);
+    }
+
+    #[inline]
+    fn touch(&self) -> u8 {
+        self.counts.packets as u8
+    }
+}
+
 impl Aggregate for TopSources {
     #[inline]
     fn observe(&mut self, observation: &Observation) {
@@ -179,54 +170,15 @@ impl Aggregate for TopSources {
 
     #[inline]
     fn observe_batch(&mut self, batch: &[Observation]) {
-        let Self { shards, seed } = self;
-        for batch in batch.chunks(LOOK_AHEAD) {
-            // The index for all of them, then what it leads to.
-            let (mut numbers, mut touched) = ([0; LOOK_AHEAD], 0);
-            for (number, observation) in numbers.iter_mut().zip(batch) {
-                let ((v4, v6), hash) = (&shards[observation.shard()], observation.hash() as u32);
-                *number = match observation.packet.version {
-                    Version::V4 => v4.first(hash),
-                    Version::V6 => v6.first(hash),
-                };
-            }
-            for (&number, observation) in numbers.iter().zip(batch) {
-                let (v4, v6) = &shards[observation.shard()];
-                touched |= match observation.packet.version {
-                    Version::V4 => v4.numbered(number).map_or(0, |slot| slot.counts.packets),
-                    Version::V6 => v6.numbered(number).map_or(0, |slot| slot.counts.packets),
-                };
-            }
-            black_box(touched);
-            for observation in batch {
-                let (packet, hash) = (&observation.packet, observation.hash() as u32);
-                let (v4, v6) = &mut shards[observation.shard()];
-                match (packet.class, packet.version) {
-                    (Class::Malformed, _) => {}
-                    (_, Version::V4) => v4.count(u32::of(packet), hash, seed, |counter| {
-                        counter.counts.add(packet.bytes);
-                    }),
-                    (_, Version::V6) => v6.count(u128::of(packet), hash, seed, |counter| {
-                        counter.counts.add(packet.bytes);
-                    }),
-                }
-            }
-        }
+        self.0.observe_batch(batch);
     }
 
     fn merge(&mut self, other: &mut Self) {
-        let Self { shards, seed } = self;
-        for (mine, theirs) in shards.iter_mut().zip(&mut other.shards) {
-            mine.0.merge(&mut theirs.0, seed);
-            mine.1.merge(&mut theirs.1, seed);
-        }
+        self.0.merge(&mut other.0);
     }
 
     fn reset(&mut self) {
-        for (v4, v6) in &mut self.shards {
-            v4.reset();
-            v6.reset();
-        }
+        self.0.reset();
     }
 }
 
@@ -234,7 +186,7 @@ impl Aggregate for TopSources {
 mod tests {
     use std::collections::HashMap;
 
-    use darknet_ebpf::{Address as Words, Packet};
+    use darknet_ebpf::{Address as Words, Class, Packet, Version};
     use proptest::prelude::*;
 
     use super::*;

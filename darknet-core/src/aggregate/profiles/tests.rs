@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use darknet_ebpf::{Address as Words, Tools};
 use proptest::prelude::*;
 
-use super::*;
+use super::{super::frequent::Frequent, *};
 
 /// What a profile says, by hand.
 #[derive(Default)]
@@ -172,7 +172,7 @@ fn where_all_have_to_stay_the_others_are_counted_as_forgotten() {
         table.count(host, seed.key(host) as u32, &seed, |kept| {
             for port in 0..30 {
                 let packet = packet(false, host, Class::Udp, port, 1, false);
-                kept.count(&packet, 0, &seed);
+                kept.count(&Observation::new(packet, 0, &seed), &seed);
             }
             kept.scans += scans;
         });
