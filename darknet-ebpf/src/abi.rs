@@ -1,11 +1,12 @@
 use crate::{
     class::Class,
+    frame::Frame,
     ledger::Cell,
     networks::{
         Slot, WideKey,
         rows::{FRONT, STAGE},
     },
-    packet::{Packet, Version},
+    packet::{Ip, Malformed, Packet, Version},
     tool::Tool,
 };
 
@@ -138,7 +139,7 @@ pub struct State {
 
 impl State {
     /// The number of this layout of all tables: whoever changes a layout changes it.
-    pub const LAYOUT: u64 = 4;
+    pub const LAYOUT: u64 = 5;
 }
 
 /// Which bank an epoch counts in: there are two, and they take turns.
@@ -177,6 +178,15 @@ pub fn rows(packet: &Packet) -> [u32; 2] {
     PortTable::of(packet).map(|port| port.map_or(NO_ROW, |(table, port)| port_row(table, port)))
 }
 
+/// Rows that a processor keeps to itself: 4 KiB, which stay in its first cache.
+pub const FRONT_ROWS: usize = 256;
+
+/// The place of a row in the front. The same port of several tables has several.
+#[inline(always)]
+pub const fn front_row(row: u32) -> usize {
+    (row ^ row >> 12) as usize & (FRONT_ROWS - 1)
+}
+
 /// Is no row.
 pub const NO_ROW: u32 = u32::MAX;
 
@@ -185,16 +195,24 @@ pub const NO_ROW: u32 = u32::MAX;
 pub struct Part {
     /// What every packet changes.
     pub tally: Tally,
-    /// Source networks that packets came from lately.
-    pub front: [Slot; FRONT],
     /// Networks on their way from `front` to the table that all processors share.
     pub stage: [Slot; STAGE],
-    /// The program's own, and not on its small stack: the key of a wide counter.
-    pub wide: WideKey,
-    /// The program's own: what a wide counter begins with, 0, up to the end of a cache line.
-    pub nothing: [Counts; 3],
     /// The line of the table, of those of both banks, in which each of them looks first.
     pub lines: [u32; STAGE],
+    /// Counts on their way from `front_rows` to the rows; a key is the number of a row.
+    pub row_stage: [Slot; STAGE],
+    /// Rows that packets were for lately.
+    pub front_rows: [Slot; FRONT_ROWS],
+    /// The program's own, and not on its small stack: the key of a wide counter.
+    pub wide: WideKey,
+    /// The program's own: what a wide counter begins with, 0.
+    pub nothing: Counts,
+    /// Counts in `row_stage`.
+    pub staged_rows: u64,
+    /// The program's own: says nothing; and the rest of the cache line.
+    pub scratch: [u64; 3],
+    /// Source networks that packets came from lately. Last, as an instruction reaches 32 KiB.
+    pub front: [Slot; FRONT],
 }
 
 /// What is of one processor in one bank.
@@ -202,13 +220,13 @@ pub struct Part {
 /// The array of these is indexed `bank * processors + processor`.
 #[repr(C)]
 pub struct Processor {
-    /// What it counts.
-    pub part: Part,
     /// The program's own: the packet that is being counted.
     ///
     /// Here and not in registers, so that the verifier forgets what is known of it: it would
     /// otherwise follow each kind of packet to the end of the program.
     pub walked: Walked,
+    /// What it counts.
+    pub part: Part,
 }
 
 /// A packet that was walked.
@@ -226,15 +244,28 @@ pub struct Walked {
 }
 
 impl Walked {
-    /// A packet whose headers begin at these offsets.
-    #[inline(always)]
-    pub fn new(packet: Packet, network: usize, transport: usize) -> Self {
-        Self {
-            packet,
-            network: network as u32,
-            transport: transport as u32,
-            rows: rows(&packet),
+    /// The packet that begins with `ip`, or [`Walked::MALFORMED`].
+    pub fn of<F: Frame + ?Sized>(ip: &Ip, frame: &F) -> Self {
+        let mut walked = Self::MALFORMED;
+        match walked.walk(ip, frame) {
+            Ok(()) => walked,
+            Err(Malformed) => Self::MALFORMED,
         }
+    }
+
+    /// Walks the packet that begins with `ip`, in place: each field is written when it is known, not
+    /// all of them at the end.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ip::walk`]; then this holds anything.
+    #[inline(always)]
+    pub fn walk<F: Frame + ?Sized>(&mut self, ip: &Ip, frame: &F) -> Result<(), Malformed> {
+        let transport = ip.walk(frame, &mut self.packet)?;
+        self.network = ip.network as u32;
+        self.transport = transport as u32;
+        self.rows = rows(&self.packet);
+        Ok(())
     }
 
     /// What cannot be walked.
@@ -259,8 +290,8 @@ pub struct Tally {
     pub counted: u64,
     /// By [`Cell`], where packets ended.
     pub cells: [u64; 16],
-    /// By [`Tool`], packets that carry its mark.
-    pub tools: [u64; 7],
+    /// By [`Tools`](crate::Tools::bits), packets that carry just these marks.
+    pub marks: [u64; 1 << Tool::ALL.len()],
     /// By [`Class`].
     pub classes: [Counts; 16],
     /// Packets whose source network found no room in the table of networks.
@@ -269,8 +300,6 @@ pub struct Tally {
     pub row_overflow: Counts,
     /// Networks in the stage.
     pub staged: u64,
-    /// The program's own: says nothing.
-    pub scratch: u64,
     /// What it is about to say in its log, as bits: [`note`].
     pub notes: u64,
 }
@@ -340,7 +369,7 @@ const _: () = assert!(size_of::<Tally>() == 512 && align_of::<Tally>() == 8);
 const _: () = assert!(size_of::<Part>().is_multiple_of(64) && align_of::<Part>() == 8);
 const _: () = assert!(size_of::<Walked>() == 64);
 const _: () = assert!(size_of::<Cursor>() == 128 && core::mem::offset_of!(Cursor, tail) == 64);
-const _: () = assert!(Class::ALL.len() <= 16 && Cell::ALL.len() <= 16 && Tool::ALL.len() <= 7);
+const _: () = assert!(Class::ALL.len() <= 16 && Cell::ALL.len() <= 16);
 
 #[cfg(test)]
 mod tests {
@@ -355,5 +384,10 @@ mod tests {
         };
         assert_eq!(icmp_row(last), ROWS - 1);
         assert_eq!(port_row(PortTable::Udp, u16::MAX), ICMP_ROWS - 1);
+        let places = PortTable::ALL.map(|table| front_row(port_row(table, 443)));
+        assert!(
+            (1..5).all(|at| !places[..at].contains(&places[at])),
+            "{places:?}"
+        );
     }
 }

@@ -65,6 +65,25 @@ impl Class {
     /// The class of a TCP segment by its flags. ECE, CWR, PSH and URG don't matter.
     #[inline(always)]
     pub const fn tcp(flags: u8) -> Self {
+        // Looked up, as branches would be guessed wrong: two bits for each combination of flags.
+        const CLASSES: u64 = {
+            let mut classes = 0;
+            let mut flags = 0;
+            while flags < 32 {
+                classes |= (Class::by_flags(flags) as u64) << (2 * flags);
+                flags += 1;
+            }
+            classes
+        };
+        use flag::{ACK, FIN, RST, SYN};
+        match CLASSES >> (2 * (flags & (SYN | ACK | RST | FIN))) & 3 {
+            0 => Self::TcpSyn,
+            1 => Self::TcpBackscatter,
+            _ => Self::TcpOther,
+        }
+    }
+
+    const fn by_flags(flags: u8) -> Self {
         use flag::{ACK, FIN, RST, SYN};
         match flags & (SYN | ACK | RST | FIN) {
             SYN => Self::TcpSyn,

@@ -27,6 +27,9 @@ mod deliver;
 /// The program's memory: settings, tables, ring.
 #[cfg(target_arch = "bpf")]
 mod maps;
+/// Ports and ICMP messages.
+#[cfg(target_arch = "bpf")]
+mod ports;
 /// Bounds-checked reads from the frame that the driver received.
 #[cfg(target_arch = "bpf")]
 mod received;

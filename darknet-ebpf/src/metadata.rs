@@ -207,7 +207,13 @@ mod tests {
         let packet = found.packet(&frame[..]).expect("a packet");
         assert_eq!((packet.source_port, packet.destination_port), (0x1234, 53));
         assert_eq!((packet.bytes, packet.class), (28, Class::Udp));
-        assert_eq!(Metadata::new(&Walked::new(packet, 14, 34), 7, 9), found);
+        let walked = Walked {
+            packet,
+            network: 14,
+            transport: 34,
+            ..Walked::MALFORMED
+        };
+        assert_eq!(Metadata::new(&walked, 7, 9), found);
         assert_eq!(found.packet(&frame[..37]), None, "cut");
 
         assert_eq!(Metadata::before(&metadata()[9..]), None, "too few bytes");

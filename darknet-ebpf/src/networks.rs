@@ -48,6 +48,29 @@ impl Slot {
     }
 }
 
+impl Slot {
+    /// Adds one packet or more, of `other`, and returns what gives way to it: what was there before, if
+    /// that is something else, or the sum, if it is a [portion](Packed::is_a_portion).
+    #[inline(always)]
+    pub fn add(&mut self, other: Self) -> Option<Self> {
+        let there = *self;
+        if there.key != other.key || there.value.code() != other.value.code() {
+            *self = other;
+            return (there.value != Packed::default()).then_some(there);
+        }
+        let sum = there.value.plus(other.value.uncoded());
+        if sum.is_a_portion() {
+            self.value = Packed::default();
+            return Some(Self {
+                value: sum,
+                ..there
+            });
+        }
+        self.value = sum;
+        None
+    }
+}
+
 /// A line of the shared table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C, align(8))]
@@ -73,9 +96,12 @@ impl NetworkKey {
             Version::V4 => ((packet.source.v4() >> 8) as u64, 0),
             Version::V6 => ((packet.source.v6() >> 80) as u64, 1),
         };
-        let (kind, port) = match (grain, PortTable::of(packet)[0]) {
-            (Grain::Port, Some((table, port))) => (1 + table as u8, port),
-            _ => (0, 0),
+        let (kind, port) = match grain {
+            Grain::Network => (0, 0),
+            Grain::Port => match PortTable::of(packet)[0] {
+                Some((table, port)) => (1 + table as u8, port),
+                None => (0, 0),
+            },
         };
         Self {
             key: network << 16 | port as u64,
@@ -154,7 +180,7 @@ const _: () = assert!(1 + (PortTable::ALL.len() << 1 | 1) < CLAIMED as usize);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{class::Class, packet::Address};
+    use crate::{abi::Counts, class::Class, packet::Address};
 
     fn packet(version: Version, source: [u32; 4], class: Class, port: u16) -> Packet {
         Packet {
@@ -220,6 +246,39 @@ mod tests {
             value: Packed::empty(CLAIMED),
         };
         assert_eq!(NetworkKey::in_slot(claimed), None);
+    }
+
+    #[test]
+    fn a_place_keeps_one_key_and_hands_on_what_was_there_or_has_grown() {
+        let one = |key: u64, code: u8| Slot {
+            key,
+            value: Packed::empty(code).plus(Packed::one(40)),
+        };
+        let mut place = Slot::default();
+        assert_eq!(place.add(one(0, 0)), None, "key 0 in a place that is empty");
+        assert_eq!(place.add(one(0, 0)), None);
+        assert_eq!(
+            place.value.counts(),
+            Counts {
+                packets: 2,
+                bytes: 80
+            }
+        );
+        let twice = place;
+        assert_eq!(place.add(one(7, 0)), Some(twice), "another key");
+        assert_eq!(place.add(one(7, 1)), Some(one(7, 0)), "another code");
+        let mut packets = 1;
+        let portion = loop {
+            packets += 1;
+            if let Some(portion) = place.add(one(7, 1)) {
+                break portion;
+            }
+        };
+        assert_eq!(packets, 1 << 15);
+        assert_eq!(portion.network(), one(7, 1).network());
+        assert_eq!(portion.value.counts().packets, packets);
+        assert_eq!(place.add(one(7, 1)), None, "it was emptied");
+        assert_eq!(place, one(7, 1));
     }
 
     #[test]

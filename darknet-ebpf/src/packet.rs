@@ -230,22 +230,39 @@ impl Ip {
     /// transport header (TCP 20, UDP 8, ICMP 8 bytes) is cut short.
     #[inline(always)]
     pub fn packet<F: Frame + ?Sized>(&self, frame: &F) -> Result<Packet, Malformed> {
-        Ok(self.walk(frame)?.0)
+        let mut packet = Packet::MALFORMED;
+        self.walk(frame, &mut packet)?;
+        Ok(packet)
     }
 
-    /// As [`packet`](Self::packet), and where in the frame the transport header begins, or what
-    /// the walk ended at.
+    /// As [`packet`](Self::packet), into memory of the caller's, which holds anything after an error.
+    /// Returns where in the frame the transport header begins, or what the walk ended at.
     ///
     /// # Errors
     ///
     /// As [`packet`](Self::packet).
     #[inline(always)]
-    pub fn walk<F: Frame + ?Sized>(&self, frame: &F) -> Result<(Packet, usize), Malformed> {
+    pub fn walk<F: Frame + ?Sized>(
+        &self,
+        frame: &F,
+        packet: &mut Packet,
+    ) -> Result<usize, Malformed> {
         if self.contradiction || frame.read::<1>(self.at - 1).is_none() {
             return Err(Malformed);
         }
+        *packet = Packet {
+            source: self.source,
+            destination: self.destination,
+            bytes: self.bytes,
+            version: self.version,
+            class: Class::Other,
+            ttl: self.ttl,
+            protocol: self.next,
+            ..Packet::MALFORMED
+        };
         if self.fragment != 0 {
-            return Ok((self.of(Class::Fragment, self.next), self.at));
+            packet.class = Class::Fragment;
+            return Ok(self.at);
         }
         let mut next = self.next;
         let mut at = self.at;
@@ -259,7 +276,11 @@ impl Ip {
                     | protocol::FRAGMENT
                     | protocol::DESTINATION_OPTIONS,
                 ) => 8,
-                _ => return Ok((self.transport(frame, next, at)?, at)),
+                _ => {
+                    packet.protocol = next;
+                    self.transport(frame, next, at, packet)?;
+                    return Ok(at);
+                }
             };
             if step == EXTENSIONS_AT_MOST {
                 break;
@@ -269,7 +290,9 @@ impl Ip {
             let length = match next {
                 // RFC 8200 section 4.5: always 8 bytes, the length field is reserved.
                 protocol::FRAGMENT if offset != 0 => {
-                    return Ok((self.of(Class::Fragment, header[0]), at + 8));
+                    packet.class = Class::Fragment;
+                    packet.protocol = header[0];
+                    return Ok(at + 8);
                 }
                 protocol::FRAGMENT => 8,
                 // RFC 4302 section 2.2: in 4-byte words, less 2.
@@ -281,7 +304,8 @@ impl Ip {
             at = frame.forget(at + length);
             self.read::<F, 1>(frame, at - 1)?;
         }
-        Ok((self.of(Class::Other, next), at))
+        packet.protocol = next;
+        Ok(at)
     }
 
     #[inline(always)]
@@ -290,32 +314,34 @@ impl Ip {
         frame: &F,
         protocol: u8,
         at: usize,
-    ) -> Result<Packet, Malformed> {
+        packet: &mut Packet,
+    ) -> Result<(), Malformed> {
         match (self.version, protocol) {
-            (_, protocol::TCP) => self.tcp(words(self.read::<F, 20>(frame, at)?)),
+            (_, protocol::TCP) => self.tcp(words(self.read::<F, 20>(frame, at)?), packet)?,
             (_, protocol::UDP) => {
                 let [ports, _] = words(self.read::<F, 8>(frame, at)?);
-                Ok(Packet {
-                    source_port: (ports >> 16) as u16,
-                    destination_port: ports as u16,
-                    ..self.of(Class::Udp, protocol)
-                })
+                packet.class = Class::Udp;
+                packet.source_port = (ports >> 16) as u16;
+                packet.destination_port = ports as u16;
             }
             (Version::V4, protocol::ICMP) => {
                 let [kind, code, ..] = self.read::<F, 8>(frame, at)?;
-                Ok(self.icmp(Class::icmp(kind), protocol, kind, code))
+                packet.class = Class::icmp(kind);
+                (packet.icmp_type, packet.icmp_code) = (kind, code);
             }
             (Version::V6, protocol::ICMPV6) => {
                 let [kind, code, ..] = self.read::<F, 8>(frame, at)?;
-                Ok(self.icmp(Class::icmpv6(kind), protocol, kind, code))
+                packet.class = Class::icmpv6(kind);
+                (packet.icmp_type, packet.icmp_code) = (kind, code);
             }
-            _ => Ok(self.of(Class::Other, protocol)),
+            _ => {}
         }
+        Ok(())
     }
 
     /// RFC 9293 section 3.1.
     #[inline(always)]
-    fn tcp(&self, header: [u32; 5]) -> Result<Packet, Malformed> {
+    fn tcp(&self, header: [u32; 5], packet: &mut Packet) -> Result<(), Malformed> {
         let [ports, sequence, _, flags, _] = header;
         if flags >> 28 < 5 {
             return Err(Malformed);
@@ -323,51 +349,21 @@ impl Ip {
         let class = Class::tcp((flags >> 16) as u8);
         let source_port = (ports >> 16) as u16;
         let destination_port = ports as u16;
-        let tools = match (class, self.version) {
-            (Class::TcpSyn, Version::V4) => Tools::of(Probe {
+        if self.version == Version::V4 {
+            let marks = Tools::of(Probe {
                 identification: self.identification,
                 destination: self.destination.v4(),
                 source_port,
                 destination_port,
                 sequence,
-            }),
-            _ => Tools::NONE,
-        };
-        Ok(Packet {
-            source_port,
-            destination_port,
-            tools,
-            tcp_flags: (flags >> 16) as u8,
-            ..self.of(class, protocol::TCP)
-        })
-    }
-
-    #[inline(always)]
-    fn icmp(&self, class: Class, protocol: u8, kind: u8, code: u8) -> Packet {
-        Packet {
-            icmp_type: kind,
-            icmp_code: code,
-            ..self.of(class, protocol)
+            });
+            packet.tools = marks.of_syn(class);
         }
-    }
-
-    #[inline(always)]
-    fn of(&self, class: Class, protocol: u8) -> Packet {
-        Packet {
-            source: self.source,
-            destination: self.destination,
-            bytes: self.bytes,
-            source_port: 0,
-            destination_port: 0,
-            version: self.version,
-            class,
-            tools: Tools::NONE,
-            icmp_type: 0,
-            icmp_code: 0,
-            ttl: self.ttl,
-            tcp_flags: 0,
-            protocol,
-        }
+        packet.class = class;
+        packet.source_port = source_port;
+        packet.destination_port = destination_port;
+        packet.tcp_flags = (flags >> 16) as u8;
+        Ok(())
     }
 
     /// `N` bytes of the packet, which must lie within its own length and within the frame.

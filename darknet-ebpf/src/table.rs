@@ -25,30 +25,17 @@ use crate::{
 /// Counts a packet for its source network.
 #[inline(always)]
 pub(crate) fn count(part: &mut Part, bank: u32, packet: &Packet) {
-    let grain = match BY_PORT.load() {
-        0 => Grain::Network,
-        _ => Grain::Port,
+    // Apart from each other, or what only one of them needs would be found for both.
+    let key = match BY_PORT.load() {
+        0 => NetworkKey::of(packet, Grain::Network),
+        _ => NetworkKey::of(packet, Grain::Port),
     };
-    let key = NetworkKey::of(packet, grain);
-    let place = &mut part.front[front_place(hash(key))];
-    let one = Packed::one(packet.bytes);
-    let evicted = *place;
-    if place.key == key.key && place.value.code() == key.code {
-        place.value = place.value.plus(one);
-        if !place.value.is_a_portion() {
-            return;
-        }
-        let evicted = *place;
-        place.value = Packed::default();
-        stage(part, bank, evicted);
-        return;
-    }
-    *place = Slot {
+    let one = Slot {
         key: key.key,
-        value: Packed::empty(key.code).plus(one),
+        value: Packed::empty(key.code).plus(Packed::one(packet.bytes)),
     };
-    if evicted.value != Packed::default() {
-        stage(part, bank, evicted);
+    if let Some(slot) = part.front[front_place(hash(key))].add(one) {
+        stage(part, bank, slot);
     }
 }
 
@@ -77,7 +64,7 @@ fn stage(part: &mut Part, bank: u32, slot: Slot) {
         }
     }
     // Or the reads would be for nothing, and not there.
-    part.tally.scratch = seen;
+    part.scratch[0] = seen;
     let mut order = Order { part, bank };
     let order = (&raw mut order).cast();
     // SAFETY: `settle` is what the helper calls, with `order`, which lives until it returns.
@@ -251,7 +238,7 @@ pub(crate) fn add_wide(part: &mut Part, key: u64, word: Packed, bank: u32) -> bo
     let counts = word.counts();
     if WIDE.get_ptr_mut(&part.wide).is_none() {
         // Another processor may have been quicker.
-        let _ = WIDE.insert(&part.wide, &part.nothing[0], 1); // BPF_NOEXIST
+        let _ = WIDE.insert(&part.wide, &part.nothing, 1); // BPF_NOEXIST
     }
     let Some(wide) = WIDE.get_ptr_mut(&part.wide) else {
         return false;

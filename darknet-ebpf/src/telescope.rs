@@ -9,18 +9,18 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::warn;
 use darknet_ebpf::{
-    Cell, Class, Frame, Ip, Link, Malformed, Outer, Packet, Version,
+    Cell, Class, Frame, Ip, Link, Malformed, Outer, Version,
     abi::{self, Part, Processor, Walked, bank, note},
-    is_dark, outer,
-    packed::Packed,
+    is_dark, is_dark_v4, outer,
 };
 
 use crate::{
     deliver::Counted,
     maps::{
         ANY, DARK_V4, DARK_V4_LENGTH, DARK_V4_PREFIXES, DARK_V6, DARK_V6_LENGTH, DARK_V6_PREFIXES,
-        FILTER, FILTER_PASSES, FILTER_V4, FILTER_V6, IDLE, MANY, PARTS, PROCESSORS, ROWS, STATE,
+        FILTER, FILTER_PASSES, FILTER_V4, FILTER_V6, IDLE, MANY, PARTS, PROCESSORS, STATE,
     },
+    ports::Rows,
     received::{First, Whole},
     table,
 };
@@ -46,7 +46,7 @@ fn run(context: &XdpContext) -> u32 {
     part.tally.received += 1;
     let first = First {
         context,
-        scratch: MemoryCell::from_mut(&mut part.tally.scratch),
+        scratch: MemoryCell::from_mut(&mut part.scratch[0]),
     };
     let mut fate = Fate::of(&first, walked);
     if fate.may_be_cut() && first.has_more() {
@@ -127,18 +127,27 @@ impl Fate {
                 *walked = Walked::MALFORMED;
                 Self::Unreadable
             }
-            Outer::Ip(ip) if !destination_is_dark(&ip) => Self::NotDark,
-            Outer::Ip(ip) if is_filtered(&ip) => Self::Filtered,
-            Outer::Ip(ip) => match ip.walk(frame) {
-                Ok((packet, transport)) => {
-                    *walked = Walked::new(packet, ip.network, transport);
-                    Self::Packet
-                }
-                Err(Malformed) => {
-                    *walked = Walked::MALFORMED;
-                    Self::Malformed
-                }
-            },
+            // Each version has code of its own, in which the compiler knows what the other has not.
+            Outer::Ip(ip) if ip.version == Version::V4 => Self::of_ip(frame, &ip, walked),
+            Outer::Ip(ip) => Self::of_ip(frame, &ip, walked),
+        }
+    }
+
+    /// As [`of`](Self::of), of a packet with a readable IP header.
+    #[inline(always)]
+    fn of_ip<F: Frame>(frame: &F, ip: &Ip, walked: &mut Walked) -> Self {
+        if !destination_is_dark(ip) {
+            return Self::NotDark;
+        }
+        if is_filtered(ip) {
+            return Self::Filtered;
+        }
+        match walked.walk(ip, frame) {
+            Ok(()) => Self::Packet,
+            Err(Malformed) => {
+                *walked = Walked::MALFORMED;
+                Self::Malformed
+            }
         }
     }
 
@@ -161,7 +170,7 @@ fn destination_is_dark(ip: &Ip) -> bool {
         }
         Version::V4 => {
             let boundaries = DARK_V4.iter().take(DARK_V4_LENGTH.load() as usize);
-            is_dark(any, boundaries.map(|at| at.load()), ip.destination.v4())
+            is_dark_v4(any, boundaries.map(|at| at.load()), ip.destination.v4())
         }
         Version::V6 if MANY.load() != 0 => {
             longest(&DARK_V6_PREFIXES, ip.destination.v6().to_be_bytes()).unwrap_or(any)
@@ -268,40 +277,18 @@ impl Bank {
         let tally = &mut part.tally;
         tally.counted += 1;
         tally.classes[packet.class as usize & 15].add(packet.bytes);
-        let tools = packet.tools.bits();
-        if tools != 0 {
-            for (tool, count) in tally.tools.iter_mut().enumerate().take(3) {
-                *count += u64::from(tools >> tool & 1);
-            }
-        }
+        tally.marks[usize::from(packet.tools.bits()) % tally.marks.len()] += 1;
+        let rows = Rows {
+            first: self.number * abi::ROWS,
+            bank: bank(self.epoch),
+        };
         for row in walked.rows {
             if row != abi::NO_ROW {
-                self.add(part, row, packet.bytes);
+                rows.add(part, row, packet.bytes);
             }
         }
         if packet.class != Class::Malformed {
-            table::count(part, bank(self.epoch), packet);
-        }
-    }
-
-    /// Adds a packet to a row.
-    #[inline(always)]
-    fn add(&self, part: &mut Part, number: u32, bytes: u32) {
-        let Some(row) = ROWS.get_ptr_mut(self.number * abi::ROWS + number) else {
-            return;
-        };
-        // SAFETY: as in `now`: the row is this processor's.
-        let row = unsafe { &mut *row };
-        *row = row.plus(Packed::one(bytes));
-        if !row.is_half_full() {
-            return;
-        }
-        let word = core::mem::take(row);
-        if !table::add_wide(part, number.into(), word, bank(self.epoch)) {
-            let counts = word.counts();
-            part.tally.notes |= note::WIDE;
-            part.tally.row_overflow.packets += counts.packets;
-            part.tally.row_overflow.bytes += counts.bytes;
+            table::count(part, rows.bank, packet);
         }
     }
 }

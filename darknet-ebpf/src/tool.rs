@@ -1,3 +1,5 @@
+use crate::class::Class;
+
 /// A scanning tool whose packets carry a mark that one packet shows.
 ///
 /// A mark is evidence for one packet, not a verdict: an unmarked packet carries `zmap` or
@@ -54,6 +56,21 @@ const ZMAP_IDENTIFICATION: u16 = 54321;
 /// Mirai draws its source port from above this one.
 const MIRAI_SOURCE_PORT_ABOVE: u16 = 1024;
 
+// By arithmetic: the kernel's machine has no instructions for these but branches, and as packets come in
+// no order, a processor would guess many of them wrong.
+
+/// 1 if both numbers are the same, else 0.
+#[inline(always)]
+const fn is_same(left: u32, right: u32) -> u8 {
+    (((left ^ right) as u64).wrapping_sub(1) >> 63) as u8
+}
+
+/// 1 if `number` is above `limit`, else 0.
+#[inline(always)]
+const fn is_above(number: u16, limit: u16) -> u8 {
+    ((limit as u64).wrapping_sub(number as u64) >> 63) as u8
+}
+
 impl Tools {
     /// No mark.
     pub const NONE: Self = Self(0);
@@ -68,14 +85,18 @@ impl Tools {
             destination_port,
             sequence,
         } = probe;
-        let mirai = sequence == destination && source_port > MIRAI_SOURCE_PORT_ABOVE;
-        let zmap = identification == ZMAP_IDENTIFICATION;
-        let masscan = identification == (destination ^ destination_port as u32 ^ sequence) as u16;
-        Self(
-            (mirai as u8) << Tool::Mirai as u8
-                | (zmap as u8) << Tool::Zmap as u8
-                | (masscan as u8) << Tool::Masscan as u8,
-        )
+        let mirai = is_same(sequence, destination) & is_above(source_port, MIRAI_SOURCE_PORT_ABOVE);
+        let zmap = is_same(identification as u32, ZMAP_IDENTIFICATION as u32);
+        let cookie = (destination ^ destination_port as u32 ^ sequence) as u16;
+        let masscan = is_same(identification as u32, cookie as u32);
+        Self(mirai << Tool::Mirai as u8 | zmap << Tool::Zmap as u8 | masscan << Tool::Masscan as u8)
+    }
+
+    /// These marks, or none where `class` is not that of a SYN.
+    #[inline(always)]
+    pub(crate) const fn of_syn(self, class: Class) -> Self {
+        let is_syn = is_same(class as u32, Class::TcpSyn as u32);
+        Self(self.0 & is_syn.wrapping_neg())
     }
 
     /// The marks with these bits; `None` if one of them is no tool's.

@@ -16,12 +16,7 @@ fn walked(frame: &[u8]) -> Option<Walked> {
     match outer(frame, Link::Ethernet) {
         Outer::NotIp => None,
         Outer::Unreadable => Some(Walked::MALFORMED),
-        Outer::Ip(ip) => Some(
-            ip.walk(frame)
-                .map_or(Walked::MALFORMED, |(packet, transport)| {
-                    Walked::new(packet, ip.network, transport)
-                }),
-        ),
+        Outer::Ip(ip) => Some(Walked::of(&ip, frame)),
     }
 }
 

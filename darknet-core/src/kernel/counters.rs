@@ -158,8 +158,8 @@ impl Counters {
             ..BankFigures::default()
         };
         let bank = bank(epoch);
-        for part in Self::half(&self.parts, bank).chunks_exact(words_of::<Processor>()) {
-            figures.add_part(part);
+        for own in Self::half(&self.parts, bank).chunks_exact(words_of::<Processor>()) {
+            figures.add_part(&own[offset_of!(Processor, part) / 8..]);
         }
         for rows in Self::half(&self.rows, bank).chunks_exact(ROWS as usize) {
             figures.add_rows(rows);

@@ -4,8 +4,8 @@ use std::{
 };
 
 use darknet_ebpf::{
-    Cell, Class, Tool,
-    abi::{ICMP_ROWS, Part, Tally},
+    Cell, Class, Tool, Tools,
+    abi::{FRONT_ROWS, ICMP_ROWS, Part, Tally},
     networks::{
         NetworkKey, Slot, WideKey,
         rows::{FRONT, STAGE},
@@ -70,9 +70,29 @@ impl BankFigures {
         self.add_tally(&words[offset_of!(Part, tally) / 8..][..words_of::<Tally>()]);
         let slots = words_of::<Slot>();
         self.add_slots(field(offset_of!(Part, front), FRONT * slots));
-        let staged = word(&words[(offset_of!(Part, tally) + offset_of!(Tally, staged)) / 8]);
-        let staged = (staged as usize).min(STAGE);
-        self.add_slots(field(offset_of!(Part, stage), staged * slots));
+        let staged = |at: usize| (word(&words[at / 8]) as usize).min(STAGE) * slots;
+        let networks = staged(offset_of!(Part, tally) + offset_of!(Tally, staged));
+        self.add_slots(field(offset_of!(Part, stage), networks));
+        self.add_row_slots(field(offset_of!(Part, front_rows), FRONT_ROWS * slots));
+        let rows = staged(offset_of!(Part, staged_rows));
+        self.add_row_slots(field(offset_of!(Part, row_stage), rows));
+    }
+
+    fn add_row_slots(&mut self, words: &[AtomicU64]) {
+        for_each_slot(words, |slot| {
+            self.add_to_row(slot.key, slot.value.counts().into());
+        });
+    }
+
+    fn add_to_row(&mut self, row: u64, counts: Counts) {
+        let row = row as usize;
+        let rows = match row.checked_sub(ICMP_ROWS as usize) {
+            None => self.ports.rows_mut().get_mut(row),
+            Some(row) => self.icmp.rows_mut().get_mut(row),
+        };
+        if let Some(row) = rows {
+            *row += counts;
+        }
     }
 
     pub(super) fn add_rows(&mut self, rows: &[AtomicU64]) {
@@ -110,34 +130,22 @@ impl BankFigures {
             let at = offset_of!(Tally, classes) + 16 * class as usize;
             totals.add_class(class, counts(at));
         }
-        for tool in Tool::ALL {
-            totals.add_tool(tool, one(offset_of!(Tally, tools) + 8 * tool as usize));
+        for (bits, at) in (0..1 << Tool::ALL.len()).zip((offset_of!(Tally, marks)..).step_by(8)) {
+            let marks = Tools::from_bits(bits).expect("the bits of all tools");
+            for tool in Tool::ALL.into_iter().filter(|&tool| marks.has(tool)) {
+                totals.add_tool(tool, one(at));
+            }
         }
         networks.add_overflow(counts(offset_of!(Tally, network_overflow)));
         *row_overflow += counts(offset_of!(Tally, row_overflow));
     }
 
     pub(super) fn add_slots(&mut self, words: &[AtomicU64]) {
-        for [key, value] in words.as_chunks().0 {
-            let mut packed = word(value);
-            if packed == 0 {
-                continue;
-            }
-            // In a bank in use, a slot may change hands between its two words.
-            let mut slot = Slot::default();
-            for _ in 0..4 {
-                slot.key = word(key);
-                let again = word(value);
-                if again == packed {
-                    break;
-                }
-                packed = again;
-            }
-            slot.value = Packed(packed);
+        for_each_slot(words, |slot| {
             if let Some(key) = NetworkKey::in_slot(slot) {
                 self.networks.add(key, slot.value.counts().into());
             }
-        }
+        });
     }
 
     pub(super) fn add_wide(&mut self, key: &[u8; size_of::<WideKey>()], counts: Counts) {
@@ -146,17 +154,30 @@ impl BankFigures {
         let key = u64::from_ne_bytes(whole[offset_of!(WideKey, key) / 8]);
         match u8::try_from(code) {
             Ok(code @ 1..) => self.networks.add(NetworkKey { key, code }, counts),
-            _ => {
-                let row = key as usize;
-                let rows = match row.checked_sub(ICMP_ROWS as usize) {
-                    None => self.ports.rows_mut().get_mut(row),
-                    Some(row) => self.icmp.rows_mut().get_mut(row),
-                };
-                if let Some(row) = rows {
-                    *row += counts;
-                }
-            }
+            _ => self.add_to_row(key, counts),
         }
+    }
+}
+
+/// Calls `there` with each slot that is filled.
+fn for_each_slot(words: &[AtomicU64], mut there: impl FnMut(Slot)) {
+    for [key, value] in words.as_chunks().0 {
+        let mut packed = word(value);
+        if packed == 0 {
+            continue;
+        }
+        // In a bank in use, a slot may change hands between its two words.
+        let mut slot = Slot::default();
+        for _ in 0..4 {
+            slot.key = word(key);
+            let again = word(value);
+            if again == packed {
+                break;
+            }
+            packed = again;
+        }
+        slot.value = Packed(packed);
+        there(slot);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use darknet_ebpf::{Link, Metadata, Outer, abi::Walked, outer};
+use darknet_ebpf::{Class, Link, Metadata, Outer, abi::Walked, outer};
 
 use super::{
     epochs::{BATCH, Epochs},
@@ -42,8 +42,8 @@ impl Stages {
             let Outer::Ip(ip) = outer(&frame[..], Link::Ethernet) else {
                 panic!("not IP");
             };
-            let (packet, transport) = ip.walk(&frame[..]).expect("whole headers");
-            let walked = Walked::new(packet, ip.network, transport);
+            let walked = Walked::of(&ip, &frame[..]);
+            assert!(walked.packet.class != Class::Malformed, "whole headers");
             let metadata = match with_metadata {
                 true => Metadata::new(&walked, 0, 0).to_bytes().to_vec(),
                 false => Vec::new(),
