@@ -64,6 +64,9 @@ mod part;
 mod pipeline;
 #[cfg(all(feature = "live", target_os = "linux"))]
 mod select;
+/// What threads share, and how.
+#[cfg(all(feature = "live", target_os = "linux"))]
+mod sync;
 mod telescope;
 mod time;
 

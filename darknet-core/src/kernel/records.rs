@@ -1,17 +1,14 @@
-use std::{
-    mem::offset_of,
-    sync::{Arc, atomic::Ordering},
-};
+/// The memory of one ring, read.
+mod reader;
+
+use std::sync::Arc;
 
 use aya::maps::MapData;
-use darknet_ebpf::{Header, abi::Cursor};
+use darknet_ebpf::Header;
 
 use super::sys::Words;
 use crate::Error;
-
-/// Words of a record, and of a cursor.
-const RECORD: usize = size_of::<Header>() / 8;
-const CURSOR: usize = size_of::<Cursor>() / 8;
+use reader::{CURSOR, RECORD, Reader};
 
 /// The rings through which the kernel program hands over a [`Header`] for each counted packet: one
 /// of each processor, in memory that both sides map.
@@ -94,44 +91,27 @@ impl Records {
 impl Ring {
     /// Records that wait now.
     pub fn waiting(&self) -> usize {
-        let Memory { cursors, slots, .. } = &*self.memory;
-        let cursor = &cursors.as_slice()[self.processor * CURSOR..][..CURSOR];
-        let head = cursor[offset_of!(Cursor, head) / 8].load(Ordering::Acquire);
-        let tail = cursor[offset_of!(Cursor, tail) / 8].load(Ordering::Relaxed);
-        head.wrapping_sub(tail).min(*slots) as usize
+        self.reader().waiting()
     }
 
     /// Takes up to `most` records, the oldest first, and says how many there were. Their memory is
     /// the program's again when this returns.
     #[inline]
-    pub fn take(&mut self, most: usize, mut record: impl FnMut(Header)) -> usize {
+    pub fn take(&mut self, most: usize, record: impl FnMut(Header)) -> usize {
+        self.reader().take(most, record)
+    }
+
+    #[inline]
+    fn reader(&self) -> Reader<'_> {
         let Memory {
             records,
             cursors,
             slots,
         } = &*self.memory;
-        let cursor = &cursors.as_slice()[self.processor * CURSOR..][..CURSOR];
-        let [head, tail] =
-            [offset_of!(Cursor, head), offset_of!(Cursor, tail)].map(|at| &cursor[at / 8]);
-        let slots = *slots as usize;
-        let records = &records.as_slice()[self.processor * slots * RECORD..][..slots * RECORD];
-        // Acquire: pairs with the program's store of `head`, which follows those of the records
-        // (`Counted::record`, darknet-ebpf/src/deliver.rs).
-        let head = head.load(Ordering::Acquire);
-        let first = tail.load(Ordering::Relaxed);
-        // More than the ring holds is no number of records.
-        let taken = (head.wrapping_sub(first).min(slots as u64) as usize).min(most);
-        for at in 0..taken {
-            let slot = (first as usize).wrapping_add(at) & (slots - 1);
-            let mut bytes = [0; size_of::<Header>()];
-            let words = &records[slot * RECORD..][..RECORD];
-            for (bytes, word) in bytes.as_chunks_mut().0.iter_mut().zip(words) {
-                *bytes = word.load(Ordering::Relaxed).to_ne_bytes();
-            }
-            record(Header::from_bytes(&bytes));
+        let words = *slots as usize * RECORD;
+        Reader {
+            records: &records.as_slice()[self.processor * words..][..words],
+            cursor: &cursors.as_slice()[self.processor * CURSOR..][..CURSOR],
         }
-        // Release: pairs with the program's look at `tail`, after which it writes over them.
-        tail.store(first.wrapping_add(taken as u64), Ordering::Release);
-        taken
     }
 }

@@ -1,6 +1,4 @@
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use crossbeam::queue::ArrayQueue;
+use crate::sync::{ArrayQueue, AtomicBool, Ordering};
 
 /// What a worker shows of the open window. It is asked for, made between two batches, and left here:
 /// neither side ever waits for the other.
@@ -47,32 +45,5 @@ impl<A> Publication<A> {
     pub(super) fn take(&self, epoch: u32) -> Option<A> {
         let (of, live) = self.answer.pop()?;
         (of == epoch).then_some(live)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_is_of_the_window_that_is_open_and_was_asked_for() {
-        let publication = Publication::new();
-        assert!(!publication.was_asked());
-        for (name, epoch, expected) in [
-            ("of the open window", 7, Some("copy")),
-            ("of the window before", 6, None),
-        ] {
-            publication.ask();
-            let asked = [publication.was_asked(), publication.was_asked()];
-            assert_eq!(asked, [true, false], "{name}");
-            assert!(!publication.has_answered(), "{name}");
-            publication.answer(epoch, "copy");
-            assert!(publication.has_answered(), "{name}");
-            assert_eq!(publication.take(7), expected, "{name}");
-            assert_eq!(publication.take(7), None, "{name}, again");
-        }
-        publication.answer(7, "old");
-        publication.ask();
-        assert_eq!(publication.take(7), None, "asked anew");
     }
 }

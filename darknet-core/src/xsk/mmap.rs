@@ -7,8 +7,9 @@ use std::{
     io,
     os::fd::{AsRawFd as _, BorrowedFd},
     ptr::NonNull,
-    sync::atomic::{AtomicU32, AtomicU64},
 };
+
+use crate::sync::{AtomicU32, AtomicU64};
 
 /// Huge pages of x86-64, and of arm64 with pages of 4 KiB.
 const HUGE_PAGE: usize = 2 << 20;
@@ -151,6 +152,10 @@ impl Chunks {
 
     /// Asks the kernel for transparent huge pages; it may have none, and doesn't say.
     pub(super) fn advise_huge(&self) {
+        if cfg!(miri) {
+            // It has no pages.
+            return;
+        }
         let start = self.0.start.as_ptr().cast();
         // SAFETY: this advice changes pages, not what is in them, and the whole mapping is ours.
         let _ = unsafe { libc::madvise(start, self.0.length, libc::MADV_HUGEPAGE) };

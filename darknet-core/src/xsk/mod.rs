@@ -37,6 +37,9 @@ mod sys;
 /// The memory of packets, in chunks.
 mod umem;
 
+/// The other half of the rings.
+#[cfg(any(test, feature = "stages"))]
+mod played;
 #[cfg(any(test, feature = "stages"))]
 #[cfg_attr(
     not(test),

@@ -4,9 +4,8 @@
 //! Cursors count entries since the ring was made and wrap at 2³², after seven minutes at ten million
 //! packets a second; the entry is the cursor modulo the ring's size.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use super::mmap::RingMemory;
+use crate::sync::{AtomicU64, Ordering};
 
 /// Where a ring is: offsets into its mapping, from `XDP_MMAP_OFFSETS`.
 #[derive(Debug)]

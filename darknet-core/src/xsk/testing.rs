@@ -1,7 +1,9 @@
-//! The kernel's half of the rings, for tests: as `net/xdp/xsk_queue.h` does it.
+//! A queue for tests, without a socket.
 
-use std::{fs::File, os::fd::AsFd as _, sync::atomic::Ordering};
+use std::{fs::File, os::fd::AsFd as _};
 
+#[cfg(feature = "stages")]
+use super::played::{put, room, take};
 use super::{
     exchange::Exchange,
     mmap::RingMemory,
@@ -9,6 +11,7 @@ use super::{
     ring::{Descriptor, Fill, Receive, Ring},
     umem::Umem,
 };
+use crate::sync::Ordering;
 
 /// As the kernel's: each cursor on a cache line of its own, then the entries.
 const OFFSETS: libc::xdp_ring_offset = libc::xdp_ring_offset {
@@ -65,56 +68,6 @@ pub(super) fn shared(size: u32, words: usize, cursor: u32) -> [Ring; 2] {
         let memory = RingMemory::map(file.as_fd(), 0, bytes(size, words)).expect("mapped");
         at(Ring::new(memory, OFFSETS, size, words), cursor)
     })
-}
-
-/// Puts a descriptor into the RX ring: `xskq_prod_reserve_desc`, then `xskq_prod_submit`. `false`
-/// if it is full.
-pub(super) fn put(ring: &Ring, descriptor: Descriptor) -> bool {
-    let producer = ring.memory.word(ring.producer).load(Ordering::Relaxed);
-    let consumer = ring.memory.word(ring.consumer).load(Ordering::Acquire);
-    if producer.wrapping_sub(consumer) == ring.size() {
-        return false;
-    }
-    let at = ring.index(producer);
-    let options = if descriptor.continued {
-        libc::XDP_PKT_CONTD
-    } else {
-        0
-    };
-    let [a, b, c, d] = descriptor.length.to_ne_bytes();
-    let [e, f, g, h] = options.to_ne_bytes();
-    ring.entries()[at].store(descriptor.address, Ordering::Relaxed);
-    ring.entries()[at + 1].store(
-        u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
-        Ordering::Relaxed,
-    );
-    let cursor = ring.memory.word(ring.producer);
-    cursor.store(producer.wrapping_add(1), Ordering::Release);
-    true
-}
-
-/// Room in the RX ring: `xskq_prod_nb_free`.
-pub(super) fn room(ring: &Ring) -> u32 {
-    let producer = ring.memory.word(ring.producer).load(Ordering::Relaxed);
-    let consumer = ring.memory.word(ring.consumer).load(Ordering::Acquire);
-    ring.size() - producer.wrapping_sub(consumer)
-}
-
-/// Takes a chunk out of the FILL ring: `xskq_cons_peek_addr_unchecked`, then `xskq_cons_release`.
-pub(super) fn take(ring: &Ring) -> Option<u64> {
-    let consumer = ring.memory.word(ring.consumer).load(Ordering::Relaxed);
-    let producer = ring.memory.word(ring.producer).load(Ordering::Acquire);
-    assert!(
-        producer.wrapping_sub(consumer) <= ring.size(),
-        "never more than it holds"
-    );
-    if producer == consumer {
-        return None;
-    }
-    let address = ring.entries()[ring.index(consumer)].load(Ordering::Relaxed);
-    let cursor = ring.memory.word(ring.consumer);
-    cursor.store(consumer.wrapping_add(1), Ordering::Release);
-    Some(address)
 }
 
 /// Writes a packet into a chunk that was taken.

@@ -7,8 +7,9 @@ use proptest::prelude::*;
 use super::{
     exchange::Exchange,
     options::Fragments,
+    played::{put, room, take},
     ring::{Descriptor, Fill, Receive},
-    testing::{exchange, put, room, shared, take, write},
+    testing::{exchange, shared, write},
 };
 
 const CHUNK: u32 = 2048;
