@@ -401,6 +401,24 @@ fn every_wrong_input_is_one_line_that_says_the_way_out() {
             "366 days",
         ),
         (
+            "a window of 10,000 years",
+            &[&good, "--window", "87660000h"],
+            2,
+            "366 days",
+        ),
+        (
+            "a window that no number holds",
+            &[&good, "--window", "99999999999999999999h"],
+            2,
+            "--window",
+        ),
+        (
+            "a window of calendar years",
+            &[&good, "--window", "10000y"],
+            2,
+            "--window",
+        ),
+        (
             "a window that is none",
             &[&good, "--window", "soon"],
             2,

@@ -165,7 +165,7 @@ impl<A: Aggregate> Epochs<A> {
         // Frames without metadata have no time of their own.
         let is_timed = observed.unmarked == 0;
         let waited = batch.first().filter(|_| is_timed);
-        let waited = waited.map(|first| time_of_day() - first.time);
+        let waited = waited.map(|first| time_of_day().saturating_sub(first.time));
         observed.waiting.record(batch.len(), waited);
         batch.clear();
         self.batch = batch;

@@ -45,7 +45,7 @@ use crate::{
     xsk,
 };
 
-use clock::time_of_day;
+use clock::{is_over, time_of_day};
 use control::Showing;
 pub use control::{Change, Control};
 pub use figures::LiveFigures;
@@ -259,8 +259,7 @@ impl Telescope {
             }
             session.kernel.forward_log();
             let now = self.window_start(time_of_day());
-            // A clock that was set back leaves the window open until it has caught up.
-            if now > session.start {
+            if is_over(session.start, now, self.window) {
                 session.close(now, &mut event)?;
                 refreshed = Some(Instant::now());
             } else if refreshed.is_none_or(|refreshed| refreshed.elapsed() >= REFRESH)

@@ -199,7 +199,7 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
         self.kernel.handed_over(self.start)
     }
 
-    /// Closes the open window; the next begins at `next`.
+    /// Closes the open window; the next begins at `next`, which is earlier if the clock was set back.
     pub(super) fn close(
         &mut self,
         next: Nanoseconds,
@@ -208,7 +208,15 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
         let cut = Instant::now();
         let figures = self.kernel.cut()?;
         let observed = self.observed(figures.epoch);
-        let window = self.checked(figures, observed, cut, (self.start, next));
+        if next < self.start {
+            tracing::warn!(
+                "the clock was set back from {} to {}: times come twice",
+                timestamp(self.start),
+                timestamp(next)
+            );
+        }
+        let edges = (self.start, next.max(self.end()));
+        let window = self.checked(figures, observed, cut, edges);
         self.hand_over(window, event);
         self.start = next;
         self.kernel.handed_over(next)
