@@ -295,21 +295,27 @@ mod tests {
     }
 
     #[test]
-    fn windows_of_a_day_add_up_to_what_the_day_had() {
-        let seed = Seed::random();
-        let hosts = |minute: u32| (0..200).map(move |host| minute * 70 + host);
-        let mut day = Distinct::new(12);
-        for minute in 0..1_440 {
-            day.merge(&of(12, hosts(minute), &seed));
+    fn estimates_are_within_two_percent_after_merging_the_windows_of_a_day() {
+        for (series, new) in [(7_u64, 1), (8, 70), (9, 7_000)] {
+            let insert = |into: &mut Distinct, hosts: std::ops::Range<u64>| {
+                hosts.for_each(|host| into.insert(mix(series << 40 | host)));
+            };
+            let [mut day, mut whole] = [14; 2].map(Distinct::new);
+            for minute in 0..1_440 {
+                // As many again were there the minute before.
+                let mut window = Distinct::new(14);
+                insert(&mut window, minute * new..(minute + 2) * new);
+                day.merge(&window);
+                insert(&mut whole, (minute + 1) * new..(minute + 2) * new);
+            }
+            insert(&mut whole, 0..new);
+            let estimate = day.estimate();
+            assert_eq!(estimate, whole.estimate(), "{new} new in each");
+            let off = estimate.count as f64 / (1_441 * new) as f64 - 1.0;
+            assert!(off.abs() < 0.02, "{new} new in each: {off}");
+            assert_eq!(estimate.is_exact(), new == 1);
+            assert!(off == 0.0 || !estimate.is_exact(), "{off}");
         }
-        assert_eq!(
-            day.estimate(),
-            of(12, (0..1_440).flat_map(hosts), &seed).estimate()
-        );
-        let truth = 1_439.0 * 70.0 + 200.0;
-        let off = day.estimate().count as f64 / truth - 1.0;
-        assert!(off.abs() < 5.0 * day.estimate().error, "{off}");
-        assert!(!day.estimate().is_exact());
     }
 
     proptest! {
