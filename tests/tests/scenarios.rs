@@ -35,6 +35,7 @@ fn every_scenario_gives_what_was_written() {
         "surge.toml",
         "bench.toml",
         "bench-million.toml",
+        "attack.toml",
     ] {
         let (bytes, mut written) = generate(name, 100_000, None);
         written.file = name.into();
