@@ -12,7 +12,7 @@ use crate::{
         hosts::{Hosts, Overflow},
     },
     ledger::Ledger,
-    window::Window,
+    window::{Length, Window},
 };
 
 mod rows;
@@ -36,8 +36,11 @@ pub struct Snapshot {
     pub start: Option<Timestamp>,
     /// Where the last window ends, not part of it; `None` when nothing was seen.
     pub end: Option<Timestamp>,
+    /// Which hour or day it is, of those that windows are rolled up to; `None` of others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollup: Option<RollupMark>,
     /// Live: the first and the last of the kernel's turns that are in it. Each turn is in one
-    /// document; one that holds a turn that was printed before replaces that.
+    /// window; a window that holds a turn that was printed before replaces that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epochs: Option<(u64, u64)>,
     /// What does not add up: empty, unless there is a bug in Darknet.
@@ -82,6 +85,23 @@ pub struct Snapshot {
     /// Live: how quick the telescope was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
+}
+
+/// An hour or a day that windows were rolled up to: see [`Rollup`](crate::window::Rollup).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RollupMark {
+    /// An hour or a day.
+    pub length: Length,
+    /// When it began. The snapshot's own edges are those of its windows.
+    pub start: Timestamp,
+    /// When it ends, not part of it.
+    pub end: Timestamp,
+    /// The time zone by its name, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// Whether it was over; `false` where the telescope was stopped in it.
+    pub is_over: bool,
 }
 
 /// How quick a live telescope was, in nanoseconds, from window to window. `None` where it did not
@@ -164,6 +184,7 @@ impl Snapshot {
             schema: "darknet.snapshot/1",
             start: window.edges.map(|(start, _)| start),
             end: window.edges.map(|(_, end)| end),
+            rollup: None,
             epochs: window.epochs,
             faults: window.faults.clone(),
             incomplete: !window.complete,

@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub use channel::{Sink, WhenFull, Windows, channel};
-pub use rollup::{Length, Rolled, Rollup};
+pub use rollup::{Length, Rolled, Rollup, parse_zone};
 
 /// A closed window, or several as one: what was counted in it.
 #[derive(Clone, Debug)]

@@ -182,15 +182,16 @@ fn windows_rolled_up_to_a_day_are_the_whole() {
         };
         let mut rolled = Vec::new();
         let zone_is = TimeZone::posix(zone).expect("a zone");
-        let mut rollup = Rollup::new(zone_is, |over: Rolled<'_, Figures>| {
+        let mut rollup = Rollup::new(Length::ALL, zone_is);
+        let mut closed = |over: Rolled<'_, Figures>| {
             rolled.push((over.length, json(over.window)));
-        });
+        };
         let run = telescope.run_windows(&mut captures(&bytes), |window| {
-            rollup.add(window);
+            rollup.add(window, &mut closed);
             ControlFlow::Continue(())
         });
         run.expect("figures");
-        rollup.finish();
+        rollup.finish(&mut closed);
         assert!(whole.ledger.counted == written.counted);
         // Its two minutes are in one hour of one day, wherever.
         for (found, length) in rolled.iter().zip([Length::Hour, Length::Day]) {

@@ -3,6 +3,28 @@ use std::hash::BuildHasher;
 use darknet_ebpf::{Packet, Version};
 use foldhash::{SharedSeed, quality::SeedableRandomState};
 
+use crate::Error;
+
+/// Reads the number of a [fixed](Seed::fixed) seed: decimal, or hexadecimal after `0x`.
+///
+/// # Errors
+///
+/// Text that is none, or a number of more than 64 bits. What was given is not repeated: it may be
+/// most of a secret.
+pub fn parse_seed(text: &str) -> Result<u64, Error> {
+    let digits = |text: &str| text.starts_with(|digit: char| digit.is_ascii_hexdigit());
+    let number = match text.strip_prefix("0x") {
+        Some(hexadecimal) if digits(hexadecimal) => u64::from_str_radix(hexadecimal, 16).ok(),
+        None if digits(text) => text.parse().ok(),
+        _ => None,
+    };
+    number.ok_or(Error::Setting {
+        name: "seed",
+        value: "something else".into(),
+        rule: "a number of 64 bits, as 7 or \"0x1f3a\"",
+    })
+}
+
 /// The secret that hashes depend on, drawn anew for each telescope: sources are chosen by
 /// attackers, who must not be able to choose where in a table they land.
 #[derive(Clone, Debug)]

@@ -55,7 +55,7 @@ pub use distinct::{Distinct, Estimate};
 pub use distributions::Distributions;
 pub use figures::Figures;
 pub use frequent::Forgotten;
-pub use hash::Seed;
+pub use hash::{Seed, parse_seed};
 pub use icmp::Icmp;
 #[cfg(all(feature = "live", target_os = "linux"))]
 pub use networks::Networks;

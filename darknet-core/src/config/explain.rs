@@ -11,12 +11,15 @@ pub(super) struct Wrong {
 }
 
 /// What to write, by key.
-const EXAMPLES: [(&str, &str); 25] = [
+const EXAMPLES: [(&str, &str); 28] = [
     ("interface", "interface = \"eth1\""),
     ("dark", "dark = [\"203.0.113.0/24\"]"),
     ("exclude", "exclude = [\"203.0.113.1/32\"]"),
     ("any", "any = true or false"),
     ("window", "window = \"60s\""),
+    ("rollup", "rollup = [\"hours\", \"days\"], or one of them"),
+    ("zone", "zone = \"Asia/Tokyo\" or \"UTC\""),
+    ("seed", "a number, as seed = 7 or seed = \"0x1f3a\""),
     (
         "packets",
         "packets = \"auto\", \"frames\", \"headers\" or \"none\"",

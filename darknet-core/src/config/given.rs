@@ -3,15 +3,17 @@
 use std::{fmt, marker::PhantomData, time::Duration};
 
 use ipnet::IpNet;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, tz::TimeZone};
 use serde::{
     Deserialize, Deserializer,
     de::{self, Error as _, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
 use crate::{
+    aggregate::parse_seed,
     live::Packets,
     parse_prefix,
+    window::{Length, parse_zone},
     xsk::{Fragments, ZeroCopy},
 };
 
@@ -47,6 +49,53 @@ pub(super) fn window<'de, D: Deserializer<'de>>(given: D) -> Result<Duration, D:
     let window = SignedDuration::deserialize(given)?;
     let window = window.try_into();
     window.map_err(|_| D::Error::custom("a window cannot be negative"))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Lengths {
+    Hours,
+    Days,
+}
+
+pub(super) fn rollup<'de, D: Deserializer<'de>>(given: D) -> Result<Vec<Length>, D::Error> {
+    let lengths = Vec::<Lengths>::deserialize(given)?.into_iter();
+    let lengths = lengths.map(|length| match length {
+        Lengths::Hours => Length::Hour,
+        Lengths::Days => Length::Day,
+    });
+    Ok(lengths.collect())
+}
+
+pub(super) fn zone<'de, D: Deserializer<'de>>(given: D) -> Result<TimeZone, D::Error> {
+    parse_zone(&String::deserialize(given)?).map_err(D::Error::custom)
+}
+
+/// A number, or text, as TOML has numbers of 63 bits.
+pub(super) fn seed<'de, D: Deserializer<'de>>(given: D) -> Result<Option<u64>, D::Error> {
+    struct Number;
+
+    impl Visitor<'_> for Number {
+        type Value = u64;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("a number or text")
+        }
+
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<u64, E> {
+            number.try_into().map_err(|_| E::custom("it is negative"))
+        }
+
+        fn visit_u64<E: de::Error>(self, number: u64) -> Result<u64, E> {
+            Ok(number)
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<u64, E> {
+            parse_seed(text).map_err(E::custom)
+        }
+    }
+
+    given.deserialize_any(Number).map(Some)
 }
 
 /// A table with names: derived types would also take a list of their values.

@@ -15,11 +15,14 @@ use std::{
 };
 
 use ipnet::IpNet;
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 use crate::{
     Dark, Error, Filter, Sample, Telescope,
+    aggregate::Seed,
     live::{Packets, Watch},
+    window::Length,
 };
 
 pub use frames::FrameConfig;
@@ -59,6 +62,17 @@ pub struct Config {
     /// The length of a window, in a file as text: `"60s"`, `"5m"`, `"1h 30m"`. Default: 60 s.
     #[serde(deserialize_with = "given::window")]
     pub window: Duration,
+    /// What closed windows are rolled up to, in a file `["hours", "days"]`: the watch itself does
+    /// not, see [`Rollup`](crate::window::Rollup). Default: nothing.
+    #[serde(deserialize_with = "given::rollup")]
+    pub rollup: Vec<Length>,
+    /// The time zone of these hours and days, in a file by its name. Default: UTC.
+    #[serde(deserialize_with = "given::zone")]
+    pub zone: TimeZone,
+    /// The number of a [fixed](Seed::fixed) seed: a secret, as who knows it may choose where in
+    /// tables sources land. Default: a secret that is drawn anew for each telescope.
+    #[serde(deserialize_with = "given::seed")]
+    pub seed: Option<u64>,
     /// What is delivered of each counted packet, in a file `"frames"`, `"headers"`, `"none"`, or
     /// `"auto"` for the best that there is. Default: auto.
     #[serde(deserialize_with = "given::packets")]
@@ -156,14 +170,18 @@ impl Config {
     /// # Errors
     ///
     /// As [`Dark::new`], [`Telescope::with_window`] and [`Telescope::with_memory`]; dark prefixes
-    /// where any destination is dark; no memory for the kernel; a folder without a name; rings and
-    /// chunks that [`xsk::Options`](crate::xsk::Options) refuses.
+    /// where any destination is dark; windows longer than what they are rolled up to; no memory for
+    /// the kernel; a folder without a name; rings and chunks that [`xsk::Options`](crate::xsk::Options) refuses.
     pub fn telescope(&self) -> Result<Telescope, Error> {
         self.check()?;
-        Telescope::new()
+        let telescope = Telescope::new()
             .with_dark(self.dark()?)
             .with_window(self.window)?
-            .with_memory(self.memory.saturating_mul(MIB))
+            .with_memory(self.memory.saturating_mul(MIB))?;
+        Ok(match self.seed {
+            Some(number) => telescope.with_seed(Seed::fixed(number)),
+            None => telescope,
+        })
     }
 
     /// What [`Telescope::watch`] is to do, until it is stopped.
@@ -200,6 +218,9 @@ impl Config {
             exclude: _,
             any,
             window,
+            rollup,
+            zone,
+            seed,
             packets,
             workers,
             memory,
@@ -214,6 +235,9 @@ impl Config {
             ("interface", *interface != new.interface),
             ("any", *any != new.any),
             ("window", *window != new.window),
+            ("rollup", *rollup != new.rollup),
+            ("zone", *zone != new.zone),
+            ("seed", *seed != new.seed),
             ("packets", *packets != new.packets),
             ("workers", *workers != new.workers),
             ("memory", *memory != new.memory),
@@ -244,6 +268,9 @@ impl Config {
         if self.any && !self.dark.is_empty() {
             return refuse("any", "true", "false where dark prefixes are named");
         }
+        for length in &self.rollup {
+            length.check(self.window)?;
+        }
         if self.workers == Some(0) {
             return refuse("workers", "0", "at least 1");
         }
@@ -268,6 +295,9 @@ impl Default for Config {
             exclude: Vec::new(),
             any: false,
             window: Duration::from_secs(60),
+            rollup: Vec::new(),
+            zone: TimeZone::UTC,
+            seed: None,
             packets: Packets::Auto,
             workers: None,
             memory: 1024,

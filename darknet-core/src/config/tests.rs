@@ -39,6 +39,8 @@ fn every_key_of_the_example_is_read() {
         interface: Some("eth1".into()),
         dark: nets(&["203.0.113.0/24", "2001:db8:da2c::/48"]),
         exclude: nets(&["203.0.113.1/32"]),
+        rollup: Length::ALL.to_vec(),
+        zone: TimeZone::get("Asia/Tokyo").expect("a zone"),
         workers: Some(2),
         kernel_memory: Some(64),
         pins: Some("/sys/fs/bpf/telescope".into()),
@@ -56,6 +58,7 @@ fn every_key_of_the_example_is_read() {
 fn what_is_read_is_what_is_meant() {
     let config = parse(
         "interface = 'dark0'\nany = true\nexclude = ['10.0.0.1']\nwindow = '1h 30m'\n\
+         rollup = ['days']\nzone = 'Asia/Tokyo'\nseed = '0xffffffffffffffff'\n\
          packets = 'none'\nworkers = 3\nmemory = 4\nkernel_memory = 32\nnetworks_by_port = true\npins = '/p'\n\
          filter.sources = ['2001:db8::/32', '10.0.0.0/8']\nfilter.action = 'pass'\n\
          [sample]\none_in = 4294967295\nof = 'networks'\n\
@@ -69,6 +72,9 @@ fn what_is_read_is_what_is_meant() {
         exclude: nets(&["10.0.0.1/32"]),
         any: true,
         window: Duration::from_secs(5400),
+        rollup: vec![Length::Day],
+        zone: TimeZone::get("Asia/Tokyo").expect("a zone"),
+        seed: Some(u64::MAX),
         packets: Packets::None,
         workers: Some(3),
         memory: 4,
@@ -112,6 +118,8 @@ fn an_empty_file_is_the_default_of_the_library() {
     for text in ["", "\n\n", "# nothing\n", "[filter]\n[sample]\n[frames]\n"] {
         assert_eq!(parse(text), Config::default(), "{text:?}");
     }
+    assert_eq!(parse("zone = 'utc'"), Config::default());
+    assert_eq!(parse("seed = 7").seed, parse("seed = '0x7'").seed);
     let Telescope { window, memory, .. } = Config::default().telescope().expect("it is right");
     let library = Telescope::new();
     assert_eq!((window, memory), (library.window, library.memory));
@@ -171,6 +179,38 @@ fn every_wrong_file_is_one_line_with_the_line_and_the_way_out() {
         ("\nwindow = '0s'", 2, &["more than 0 and at most 366 days"]),
         ("\nwindow = '-5s'", 2, &["window: ", "window = \"60s\""]),
         ("\nwindow = '9000h'", 2, &["at most 366 days"]),
+        ("rollup = 'days'", 1, &["rollup: ", "[\"hours\", \"days\"]"]),
+        (
+            "rollup = ['hours',\n'weeks']",
+            2,
+            &["rollup[1]: ", "`weeks`", "[\"hours\", \"days\"]"],
+        ),
+        (
+            "rollup = ['hours', 'days']\nwindow = '61m'",
+            2,
+            &["window is 3660s", "an hour at most"],
+        ),
+        (
+            "rollup = ['days']\nwindow = '25h'",
+            2,
+            &["window is 90000s", "24 hours at most"],
+        ),
+        (
+            "\nzone = 'Asia/Tokio'",
+            2,
+            &["zone is \"Asia/Tokio\"", "zone = \"Asia/Tokyo\""],
+        ),
+        ("\nzone = ''", 2, &["zone is \"\"", "Asia/Tokyo"]),
+        ("zone = 9", 1, &["zone: ", "zone = \"Asia/Tokyo\""]),
+        ("seed = -1", 1, &["seed: it is negative", "seed = 7"]),
+        ("seed = 1.5", 1, &["seed: ", "a number or text"]),
+        ("\nseed = '0x'", 2, &["seed: ", "a number of 64 bits"]),
+        ("seed = '+7'", 1, &["seed: ", "a number of 64 bits"]),
+        (
+            "seed = '0x1ffffffffffffffff'",
+            1,
+            &["seed: ", "a number of 64 bits"],
+        ),
         (
             "packets = 'all'",
             1,
@@ -400,6 +440,9 @@ fn only_what_may_change_while_it_runs_changes() {
         ("interface", "'eth2'"),
         ("any", "true"),
         ("window", "'61s'"),
+        ("rollup", "['hours']"),
+        ("zone", "'Asia/Tokyo'"),
+        ("seed", "7"),
         ("packets", "'none'"),
         ("workers", "2"),
         ("frames.ring", "64"),

@@ -1,15 +1,27 @@
-use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use std::{collections::BTreeSet, fmt, time::Duration};
+
+use jiff::{
+    SignedDuration, Timestamp,
+    tz::{self, TimeZone},
+};
+use serde::Serialize;
 
 use super::{Contents, Window};
+use crate::{
+    Error,
+    snapshot::{RollupMark, Snapshot},
+};
 
 /// Closed windows, rolled up into hours and days by merging.
 ///
 /// Days are those of a time zone, so that some have 23 or 25 hours. Hours are counted from the start
 /// of their day, so a day is always made of whole ones; where clocks change by half an hour, the last
-/// one is shorter. A window belongs to the hour in which it begins. One that begins before the hour
-/// that is open, as a clock was set back, belongs to that hour.
+/// one is shorter. A window belongs to the hour and the day in which it begins. One that begins before
+/// the hour that is open, as a clock was set back, belongs to that hour.
 ///
-/// What is merged is bounded as each window is: see [`Aggregate`](crate::aggregate::Aggregate).
+/// What is merged is bounded as each window is: see [`Aggregate`](crate::aggregate::Aggregate). The
+/// open hour takes that once, and the open day once more; a length that is not asked for takes
+/// nothing.
 ///
 /// # Examples
 ///
@@ -21,32 +33,33 @@ use super::{Contents, Window};
 /// use darknet_core::{
 ///     Captures, Telescope,
 ///     aggregate::Figures,
-///     window::{Rolled, Rollup},
+///     window::{Length, Rolled, Rollup},
 /// };
-/// use jiff::tz::{TimeZone, offset};
+/// use jiff::tz::TimeZone;
 ///
 /// let telescope = Telescope::new();
 /// let mut captures = Captures::open(["monday.pcap"])?;
-/// let mut rollup = Rollup::new(TimeZone::fixed(offset(9)), |rolled: Rolled<'_, Figures>| {
+/// let zone = TimeZone::get("Asia/Tokyo").expect("it is on this host");
+/// let mut rollup = Rollup::new(Length::ALL, zone);
+/// let print = |rolled: Rolled<'_, Figures>| {
 ///     let hosts = rolled.window.snapshot(telescope.dark(), 10).hosts;
-///     println!("{:?} from {}: {hosts:?}", rolled.length, rolled.start);
-/// });
+///     println!("{} from {}: {hosts:?}", rolled.length, rolled.start);
+/// };
 /// telescope.run_windows(&mut captures, |window| {
-///     rollup.add(window);
+///     rollup.add(window, print);
 ///     ControlFlow::Continue(())
 /// })?;
-/// rollup.finish();
+/// rollup.finish(print);
 /// # Ok::<(), darknet_core::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Rollup<A, F> {
+pub struct Rollup<A> {
     zone: TimeZone,
-    hour: Option<Open<A>>,
-    day: Option<Open<A>>,
-    closed: F,
+    /// From short to long: what is over is merged into the next.
+    lengths: Vec<(Length, Option<Open<A>>)>,
 }
 
-/// An hour or a day that is over.
+/// An hour or a day, with all windows of it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Rolled<'a, A> {
@@ -54,19 +67,85 @@ pub struct Rolled<'a, A> {
     pub length: Length,
     /// When it began.
     pub start: Timestamp,
-    /// When it ended: not part of it.
+    /// When it ends: not part of it.
     pub end: Timestamp,
-    /// All windows that began in it, as one. Its edges are theirs.
+    /// Whether a window came that begins after it. `false` of what was open when
+    /// [`finish`](Rollup::finish) was called.
+    pub is_over: bool,
+    /// Whose hours and days these are.
+    pub zone: &'a TimeZone,
+    /// All windows that began in it, as one. Its edges are theirs, which are within those of the hour
+    /// or day where the telescope was started or stopped in it.
     pub window: &'a Window<A>,
 }
 
 /// What windows are rolled up to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Length {
     /// An hour of a day.
     Hour,
     /// A day of the time zone.
     Day,
+}
+
+impl Length {
+    /// All of them, from short to long.
+    pub const ALL: [Self; 2] = [Self::Hour, Self::Day];
+
+    /// How it is called in documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hour => "hour",
+            Self::Day => "day",
+        }
+    }
+
+    /// Refuses windows that are longer: one that reaches beyond the hour or the day in which it
+    /// begins belongs to that as a whole.
+    ///
+    /// # Errors
+    ///
+    /// Windows of more than an hour, or more than 24.
+    pub fn check(self, window: Duration) -> Result<(), Error> {
+        let (hours, rule) = match self {
+            Self::Hour => (1, "an hour at most, to be rolled up to hours"),
+            Self::Day => (24, "24 hours at most, to be rolled up to days"),
+        };
+        if window <= Duration::from_secs(hours * 60 * 60) {
+            return Ok(());
+        }
+        Err(Error::Setting {
+            name: "window",
+            value: format!("{window:?}"),
+            rule,
+        })
+    }
+}
+
+/// Reads the name of a time zone, as `Asia/Tokyo`; `UTC` is on every host.
+///
+/// # Errors
+///
+/// A name that the database of time zones on this host does not have; or there is none.
+pub fn parse_zone(text: &str) -> Result<TimeZone, Error> {
+    if text.eq_ignore_ascii_case("UTC") {
+        return Ok(TimeZone::UTC);
+    }
+    TimeZone::get(text).map_err(|_| Error::Setting {
+        name: "zone",
+        value: format!("{text:?}"),
+        rule: match tz::db().is_definitively_empty() {
+            false => "a time zone of this host, as \"Asia/Tokyo\"",
+            true => "\"UTC\", as this host has no time zones; its package is mostly tzdata",
+        },
+    })
+}
+
+impl fmt::Display for Length {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(self.name())
+    }
 }
 
 /// An hour or a day that windows are merged into.
@@ -82,90 +161,101 @@ struct Span {
     end: Timestamp,
 }
 
-impl<A: Contents + Clone, F: FnMut(Rolled<'_, A>)> Rollup<A, F> {
-    /// No windows yet. `closed` has each hour and each day when it is over: when a window comes that
-    /// begins after it.
-    pub fn new(zone: TimeZone, closed: F) -> Self {
+impl<A: Contents + Clone> Rollup<A> {
+    /// No windows yet, for hours, days or both.
+    pub fn new(lengths: impl IntoIterator<Item = Length>, zone: TimeZone) -> Self {
+        let lengths: BTreeSet<Length> = lengths.into_iter().collect();
+        let lengths = lengths.into_iter().map(|length| (length, None));
         Self {
             zone,
-            hour: None,
-            day: None,
-            closed,
+            lengths: lengths.collect(),
         }
     }
 
-    /// Adds a closed window, in order of time. Its aggregate may be left with anything; one without
+    /// Adds a closed window, in order of time. `closed` has each hour and each day that is over, as
+    /// the window begins after it. The window's aggregate may be left with anything; one without
     /// edges has seen nothing.
-    pub fn add(&mut self, window: &mut Window<A>) {
+    pub fn add(&mut self, window: &mut Window<A>, mut closed: impl FnMut(Rolled<'_, A>)) {
         let Some((start, _)) = window.edges else {
             return;
         };
-        if self
-            .hour
-            .as_ref()
-            .is_some_and(|hour| hour.span.end <= start)
-        {
-            self.close_hour();
+        for at in 0..self.lengths.len() {
+            let open = self.lengths[at].1.as_ref();
+            if open.is_some_and(|open| open.span.end <= start) {
+                self.close(at, true, &mut closed);
+            }
         }
-        if self.day.as_ref().is_some_and(|day| day.span.end <= start) {
-            self.close_day();
-        }
-        match &mut self.hour {
-            Some(hour) => hour.window.merge(window),
-            none => {
-                let span = self.day.as_ref().map(|day| day.span);
-                let span = span.filter(|day| day.start <= start);
-                let day = span.unwrap_or_else(|| Span::day(start, &self.zone));
+        match self.lengths.first_mut() {
+            Some((_, Some(open))) => open.window.merge(window),
+            Some((length, none)) => {
                 *none = Some(Open {
-                    span: day.hour(start),
+                    span: Span::new(*length, start, &self.zone),
                     window: window.clone(),
                 });
             }
+            None => {}
         }
     }
 
-    /// Closes what is open: nothing comes any more.
-    pub fn finish(mut self) {
-        self.close_hour();
-        self.close_day();
+    /// Hands over what is open: nothing comes any more.
+    pub fn finish(mut self, mut closed: impl FnMut(Rolled<'_, A>)) {
+        for at in 0..self.lengths.len() {
+            self.close(at, false, &mut closed);
+        }
     }
 
-    fn close_hour(&mut self) {
-        let Some(mut hour) = self.hour.take() else {
+    /// Hands over what is open of a length, and merges it into what is longer.
+    fn close(&mut self, at: usize, is_over: bool, closed: &mut impl FnMut(Rolled<'_, A>)) {
+        let (length, open) = &mut self.lengths[at];
+        let Some(Open { span, mut window }) = open.take() else {
             return;
         };
-        (self.closed)(hour.rolled(Length::Hour));
-        match &mut self.day {
-            Some(day) => day.window.merge(&mut hour.window),
-            none => {
-                *none = Some(Open {
-                    span: Span::day(hour.span.start, &self.zone),
-                    window: hour.window,
-                });
+        closed(Rolled {
+            length: *length,
+            start: span.start,
+            end: span.end,
+            is_over,
+            zone: &self.zone,
+            window: &window,
+        });
+        match self.lengths.get_mut(at + 1) {
+            Some((_, Some(longer))) => longer.window.merge(&mut window),
+            Some((length, none)) => {
+                let span = Span::new(*length, span.start, &self.zone);
+                *none = Some(Open { span, window });
             }
-        }
-    }
-
-    fn close_day(&mut self) {
-        if let Some(day) = self.day.take() {
-            (self.closed)(day.rolled(Length::Day));
+            None => {}
         }
     }
 }
 
-impl<A> Open<A> {
-    fn rolled(&self, length: Length) -> Rolled<'_, A> {
-        let Span { start, end } = self.span;
-        Rolled {
-            length,
-            start,
-            end,
-            window: &self.window,
+impl<A> Rolled<'_, A> {
+    /// Says in the tables of its window what they are of.
+    #[must_use]
+    pub fn mark(&self, snapshot: Snapshot) -> Snapshot {
+        Snapshot {
+            rollup: Some(RollupMark {
+                length: self.length,
+                start: self.start,
+                end: self.end,
+                zone: self.zone.iana_name().map(str::to_owned),
+                is_over: self.is_over,
+            }),
+            ..snapshot
         }
     }
 }
 
 impl Span {
+    /// The hour or the day of a time.
+    fn new(length: Length, time: Timestamp, zone: &TimeZone) -> Self {
+        let day = Self::day(time, zone);
+        match length {
+            Length::Hour => day.hour(time),
+            Length::Day => day,
+        }
+    }
+
     /// The day of a time.
     fn day(time: Timestamp, zone: &TimeZone) -> Self {
         let day = time.to_zoned(zone.clone()).start_of_day();

@@ -209,7 +209,8 @@ impl Configuring {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use darknet_core::Sample;
+    use darknet_core::{Sample, window::Length};
+    use jiff::tz::TimeZone;
 
     use super::*;
 
@@ -258,6 +259,11 @@ mod tests {
             (&["--window", "5m"], &|config| {
                 config.window = std::time::Duration::from_secs(300);
             }),
+            (&["--rollup", "days"], &|config| {
+                config.rollup = vec![Length::Day];
+            }),
+            (&["--zone", "UTC"], &|config| config.zone = TimeZone::UTC),
+            (&["--seed", "0x1f3a"], &|config| config.seed = Some(0x1f3a)),
             (&["--packets", "none"], &|config| {
                 config.packets = live::Packets::None;
             }),

@@ -3,7 +3,13 @@ use std::{
     time::Duration,
 };
 
-use darknet_core::{Dark, Error, Snapshot, Telescope, parse_prefix};
+use darknet_core::{
+    Dark, Error, Snapshot, Telescope,
+    aggregate::{Seed, parse_seed},
+    parse_prefix,
+    window::{Contents, Length, Rollup, parse_zone},
+};
+use jiff::tz::TimeZone;
 
 use crate::table;
 
@@ -22,9 +28,40 @@ pub(crate) struct Counting {
     #[arg(long, value_name = "TIME")]
     window: Option<jiff::SignedDuration>,
 
+    /// Also print each hour or day of the windows, or both, when it is over.
+    #[arg(long, value_name = "LENGTHS", value_delimiter = ',')]
+    rollup: Vec<Lengths>,
+
+    /// The time zone of these hours and days, as Asia/Tokyo [default: UTC].
+    #[arg(long, value_name = "ZONE", value_parser = parse_zone)]
+    zone: Option<TimeZone>,
+
     /// MiB that the tables of sources may take [default: 1024].
     #[arg(long, value_name = "MIB")]
     memory: Option<usize>,
+
+    /// What hashes depend on, as 7 or 0x1f3a, so that estimates and bounded figures are the same in
+    /// each run; by default a secret that is drawn anew. Who knows it can choose sources that share
+    /// a place in tables, and others on this host can read this line: live, the file is the place.
+    #[arg(long, value_name = "NUMBER", value_parser = parse_seed)]
+    seed: Option<u64>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Lengths {
+    /// Each hour.
+    Hours,
+    /// Each day of the time zone.
+    Days,
+}
+
+impl From<Lengths> for Length {
+    fn from(lengths: Lengths) -> Self {
+        match lengths {
+            Lengths::Hours => Self::Hour,
+            Lengths::Days => Self::Day,
+        }
+    }
 }
 
 impl Counting {
@@ -32,11 +69,24 @@ impl Counting {
         let mut telescope = Telescope::new().with_dark(Dark::new(&self.dark, &self.exclude)?);
         if let Some(window) = self.window() {
             telescope = telescope.with_window(window)?;
+            self.lengths().try_for_each(|length| length.check(window))?;
         }
         if let Some(memory) = self.memory {
             telescope = telescope.with_memory(memory.saturating_mul(1 << 20))?;
         }
+        if let Some(number) = self.seed {
+            telescope = telescope.with_seed(Seed::fixed(number));
+        }
         Ok(telescope)
+    }
+
+    /// The hours and days to print.
+    pub(crate) fn rollup<A: Contents + Clone>(&self) -> Option<Rollup<A>> {
+        rollup(self.lengths(), self.zone.as_ref())
+    }
+
+    fn lengths(&self) -> impl Iterator<Item = Length> {
+        self.rollup.iter().copied().map(Length::from)
     }
 
     /// What was given wins over what a configuration has.
@@ -51,6 +101,13 @@ impl Counting {
         }
         config.window = self.window().unwrap_or(config.window);
         config.memory = self.memory.unwrap_or(config.memory);
+        if !self.rollup.is_empty() {
+            config.rollup = self.lengths().collect();
+        }
+        if let Some(zone) = &self.zone {
+            config.zone = zone.clone();
+        }
+        config.seed = self.seed.or(config.seed);
     }
 
     /// A negative window is none, which is refused.
@@ -60,10 +117,20 @@ impl Counting {
     }
 }
 
+/// Rolls windows up to hours and days of a time zone, if to any.
+pub(crate) fn rollup<A: Contents + Clone>(
+    lengths: impl IntoIterator<Item = Length>,
+    zone: Option<&TimeZone>,
+) -> Option<Rollup<A>> {
+    let mut lengths = lengths.into_iter().peekable();
+    let zone = zone.cloned().unwrap_or(TimeZone::UTC);
+    lengths.peek().is_some().then(|| Rollup::new(lengths, zone))
+}
+
 /// What is printed.
 #[derive(clap::Args)]
 pub(crate) struct Printing {
-    /// Print one JSON document (with --windows one for each window, one a line).
+    /// Print one JSON document (with --windows or --rollup one for each of them, one a line).
     #[arg(long)]
     pub(crate) json: bool,
 
@@ -76,9 +143,36 @@ pub(crate) struct Printing {
     pub(crate) top: usize,
 }
 
+/// Prints until that fails.
+pub(crate) struct Printer {
+    printing: Printing,
+    /// The first failure: nobody is there to read the rest.
+    outcome: io::Result<()>,
+}
+
+impl Printer {
+    pub(crate) fn new(printing: Printing) -> Self {
+        Self {
+            printing,
+            outcome: Ok(()),
+        }
+    }
+
+    /// Prints a snapshot on standard output; `false` if that fails, or did before.
+    pub(crate) fn print(&mut self, snapshot: &Snapshot) -> bool {
+        if self.outcome.is_ok() {
+            self.outcome = self.printing.print(snapshot);
+        }
+        self.outcome.is_ok()
+    }
+
+    pub(crate) fn finish(self) -> Result<(), Error> {
+        printed(self.outcome)
+    }
+}
+
 impl Printing {
-    /// Prints a snapshot on standard output.
-    pub(crate) fn print(&self, snapshot: &Snapshot) -> io::Result<()> {
+    fn print(&self, snapshot: &Snapshot) -> io::Result<()> {
         let mut out = io::stdout().lock();
         if self.json {
             serde_json::to_writer(&mut out, snapshot)?;

@@ -1,9 +1,9 @@
 use std::{num::NonZeroUsize, ops::ControlFlow, path::PathBuf, process::ExitCode};
 
-use darknet_core::{Captures, Error, source::Source};
+use darknet_core::{Captures, Error, aggregate::Figures, source::Source, window::Rolled};
 
 use crate::{
-    options::{Counting, Printing, printed},
+    options::{Counting, Printer, Printing},
     progress::Bar,
 };
 
@@ -42,23 +42,43 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     }
     let mut captures = Captures::open(files)?;
     let bar = Bar::start(captures.progress());
-    let mut outcome = Ok(());
-    if printing.windows {
+    let mut rollup = counting.rollup();
+    let (windows, top) = (printing.windows, printing.top);
+    let mut printer = Printer::new(printing);
+    let tables = |rolled: &Rolled<'_, Figures>| {
+        let snapshot = rolled.window.snapshot(telescope.dark(), top);
+        rolled.mark(snapshot)
+    };
+    if windows || rollup.is_some() {
         telescope.run_windows(&mut captures, |window| {
-            let snapshot = window.snapshot(telescope.dark(), printing.top);
-            outcome = bar.suspend(|| printing.print(&snapshot));
-            match outcome {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(_) => ControlFlow::Break(()),
+            let mut is_read = true;
+            if windows {
+                let snapshot = window.snapshot(telescope.dark(), top);
+                is_read = bar.suspend(|| printer.print(&snapshot));
+            }
+            if let Some(rollup) = &mut rollup {
+                rollup.add(window, |rolled| {
+                    let snapshot = tables(&rolled);
+                    is_read = bar.suspend(|| printer.print(&snapshot));
+                });
+            }
+            match is_read {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
             }
         })?;
         bar.finish();
+        if let Some(rollup) = rollup {
+            rollup.finish(|rolled| {
+                printer.print(&tables(&rolled));
+            });
+        }
     } else {
         let window = telescope.run(&mut captures)?;
         bar.finish();
-        outcome = printing.print(&window.snapshot(telescope.dark(), printing.top));
+        printer.print(&window.snapshot(telescope.dark(), top));
     }
-    printed(outcome)?;
+    printer.finish()?;
     for damage in captures.damages() {
         let kind = match damage.corrupt {
             None => "warning",

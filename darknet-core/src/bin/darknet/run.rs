@@ -1,6 +1,6 @@
 use std::{
     collections::BTreeSet,
-    fs, io,
+    fs, io, mem,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -13,11 +13,12 @@ use darknet_core::{
     kernel::Attachment,
     live::{Control, Event, LiveFigures, Started, Watch},
     metrics::Metrics,
+    window::Rolled,
 };
 
 use crate::{
     configuring::Configuring,
-    options::{Printing, printed},
+    options::{Printer, Printing, rollup},
     reload,
     screen::Screen,
     status,
@@ -68,6 +69,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let metrics = metrics.map(Metrics::listen).transpose()?;
     let status = Arc::new(status::Page::new(&watch.interface));
     let control = Control::new();
+    let mut rollup = rollup(config.rollup.iter().copied(), Some(&config.zone));
+    let is_rolled_up = rollup.is_some();
     reload::listen(configuring, config, control.clone(), Arc::clone(&status))?;
     let show = |snapshot: &Snapshot| {
         status.write(snapshot);
@@ -76,11 +79,17 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         }
     };
     let mut dark = telescope.dark().clone();
+    // What was counted before was dark by another configuration.
+    let mut dark_has_changed = false;
     let mut screen = Screen::new();
     let mut next_look = Instant::now();
     let mut total: Option<Window<LiveFigures>> = None;
-    // The first failure to print: nobody is there to read the rest.
-    let mut outcome: io::Result<()> = Ok(());
+    let (windows, top) = (printing.windows, printing.top);
+    let mut printer = Printer::new(printing);
+    let rolled_tables = |rolled: &Rolled<'_, LiveFigures>, dark: &Dark| {
+        let snapshot = rolled.window.snapshot(dark, top);
+        rolled.mark(snapshot)
+    };
     let watched = telescope.watch(&watch, &control, |event| match event {
         Event::Started(got) => {
             started(&got, watch.pins.as_deref());
@@ -111,11 +120,19 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         }
         Event::Closed(window) => {
             screen.clear();
-            if printing.windows && outcome.is_ok() {
-                outcome = printing.print(&window.snapshot(&dark, printing.top));
-                if outcome.is_err() {
-                    control.stop();
-                }
+            let mut is_read = true;
+            if windows {
+                is_read = printer.print(&window.snapshot(&dark, top));
+            }
+            window.dark_is_known &= !mem::take(&mut dark_has_changed);
+            if let Some(rollup) = &mut rollup {
+                // The whole run takes the other one.
+                rollup.add(&mut window.clone(), |rolled| {
+                    is_read = printer.print(&rolled_tables(&rolled, &dark));
+                });
+            }
+            if !is_read {
+                control.stop();
             }
             let total = match &mut total {
                 Some(total) => {
@@ -135,6 +152,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         Event::Changed(changed) => {
             screen.clear();
             if let Ok(now) = &changed {
+                dark_has_changed |=
+                    (now.prefixes(), now.excluded()) != (dark.prefixes(), dark.excluded());
                 dark.clone_from(now);
                 eprintln!("reloaded");
                 warn_redundant(&dark);
@@ -143,10 +162,15 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         }
     });
     status.remove();
+    if let Some(rollup) = rollup {
+        rollup.finish(|rolled| {
+            printer.print(&rolled_tables(&rolled, &dark));
+        });
+    }
     if let Some(total) = &total {
-        let snapshot = total.snapshot(&dark, printing.top);
-        if !printing.windows {
-            outcome = printing.print(&snapshot);
+        let snapshot = total.snapshot(&dark, top);
+        if !windows && !is_rolled_up {
+            printer.print(&snapshot);
         }
         if let Some(path) = save {
             let json = serde_json::to_vec(&snapshot).map_err(io::Error::from);
@@ -161,7 +185,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
             pins.display()
         );
     }
-    printed(outcome)?;
+    printer.finish()?;
     Ok(ExitCode::SUCCESS)
 }
 

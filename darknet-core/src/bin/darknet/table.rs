@@ -6,8 +6,9 @@ use std::{
 use darknet_core::{
     Snapshot,
     rules::{Cell, Class},
-    snapshot::{Spread, Timings},
+    snapshot::{RollupMark, Spread, Timings},
 };
+use jiff::tz::TimeZone;
 
 /// Prints the tables of a snapshot for people.
 pub(crate) fn print(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
@@ -84,6 +85,9 @@ pub(crate) fn summary(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<(
         _ => write!(out, "nothing seen")?,
     }
     writeln!(out, ", {}", dark(snapshot))?;
+    if let Some(rollup) = &snapshot.rollup {
+        rolled_up(out, rollup)?;
+    }
     for fault in &snapshot.faults {
         writeln!(out, "FAULT: {fault}; please report it")?;
     }
@@ -122,6 +126,18 @@ pub(crate) fn summary(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<(
         ]
     });
     table(out, &["port", "packets", "bytes", "hosts"], ports)
+}
+
+/// Which hour or day it is, by its own clock.
+fn rolled_up(out: &mut impl Write, rollup: &RollupMark) -> io::Result<()> {
+    let zone = rollup.zone.as_deref().map(TimeZone::get);
+    let zone = zone.and_then(Result::ok).unwrap_or(TimeZone::UTC);
+    let [start, end] = [rollup.start, rollup.end].map(|edge| edge.to_zoned(zone.clone()));
+    write!(out, "the {} from {start} to {end}", rollup.length)?;
+    match rollup.is_over {
+        true => writeln!(out),
+        false => writeln!(out, ", ended before it was over"),
+    }
 }
 
 /// Prefixes in the line above the tables; JSON has all.

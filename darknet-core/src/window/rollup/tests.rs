@@ -140,23 +140,61 @@ fn a_window_goes_into_the_hour_in_which_it_begins() {
     ] {
         let mut rolled = Vec::new();
         let mut days = 0;
-        let mut rollup =
-            Rollup::new(zone("UTC0"), |over: Rolled<'_, Times>| match over.length {
-                Length::Hour => {
-                    let number = over.start.as_second() / HOUR;
-                    rolled.push((number, over.window.ledger.received));
-                }
-                Length::Day => days += over.window.ledger.received,
-            });
+        let mut rollup = Rollup::new(Length::ALL, zone("UTC0"));
+        let mut closed = |over: Rolled<'_, Times>| match over.length {
+            Length::Hour => {
+                let number = over.start.as_second() / HOUR;
+                rolled.push((number, over.window.ledger.received));
+            }
+            Length::Day => days += over.window.ledger.received,
+        };
         for &start in &starts {
-            rollup.add(&mut window(start, 600, &[start]));
+            rollup.add(&mut window(start, 600, &[start]), &mut closed);
         }
         let mut nothing = window(0, 600, &[]);
         nothing.edges = None;
-        rollup.add(&mut nothing);
-        rollup.finish();
+        rollup.add(&mut nothing, &mut closed);
+        rollup.finish(&mut closed);
         assert_eq!(rolled, expected, "{name}");
         assert_eq!(days, starts.len() as u64, "{name}");
+    }
+}
+
+#[test]
+fn only_what_was_asked_for_comes_and_what_was_open_says_so() {
+    const HOUR: i64 = 3600;
+    let [hour, day] = [Length::Hour, Length::Day];
+    // A window each two hours, for 26: then which lengths come, with their packets, and are over.
+    for (name, lengths, expected) in [
+        ("none", vec![], vec![]),
+        (
+            "hours",
+            vec![hour],
+            [vec![(hour, 1, true); 13], vec![(hour, 1, false)]].concat(),
+        ),
+        ("days", vec![day], vec![(day, 12, true), (day, 2, false)]),
+        (
+            "both, however they are named",
+            vec![day, hour, day],
+            [
+                vec![(hour, 1, true); 12],
+                vec![(day, 12, true), (hour, 1, true)],
+                vec![(hour, 1, false), (day, 2, false)],
+            ]
+            .concat(),
+        ),
+    ] {
+        let mut rolled = Vec::new();
+        let mut closed = |over: Rolled<'_, Times>| {
+            rolled.push((over.length, over.window.ledger.received, over.is_over));
+        };
+        let mut rollup = Rollup::new(lengths, zone("UTC0"));
+        for number in 0..14 {
+            let start = 2 * HOUR * number;
+            rollup.add(&mut window(start, 600, &[start]), &mut closed);
+        }
+        rollup.finish(&mut closed);
+        assert_eq!(rolled, expected, "{name}");
     }
 }
 
@@ -172,14 +210,15 @@ proptest! {
     ) {
         let zone = zone(zone_is);
         let [mut hours, mut days] = [const { Vec::new() }; 2];
-        let mut rollup = Rollup::new(zone.clone(), |over: Rolled<'_, Times>| {
+        let mut rollup = Rollup::new(Length::ALL, zone.clone());
+        let mut closed = |over: Rolled<'_, Times>| {
             let span = Span { start: over.start, end: over.end };
             let rolled = (span, over.window.aggregate.clone());
             match over.length {
                 Length::Hour => hours.push(rolled),
                 Length::Day => days.push(rolled),
             }
-        });
+        };
         // The same, told apart by the definition.
         let mut whole: BTreeMap<Timestamp, Times> = BTreeMap::new();
         let mut by_window: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
@@ -192,9 +231,9 @@ proptest! {
             let day = window.edges.expect("edges").0.to_zoned(zone.clone());
             let day = day.start_of_day().expect("a day").timestamp();
             whole.entry(day).or_default().merge(&mut window.aggregate.clone());
-            rollup.add(&mut window);
+            rollup.add(&mut window, &mut closed);
         }
-        rollup.finish();
+        rollup.finish(&mut closed);
         prop_assert!(hours.windows(2).all(|pair| pair[0].0.end <= pair[1].0.start));
         let found: BTreeMap<_, _> = days.iter().map(|(day, all)| (day.start, all.clone())).collect();
         prop_assert_eq!(&found, &whole);
