@@ -8,15 +8,19 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use crate::{
     Dark,
     aggregate::{
-        Census, Counts, Icmp, Ports, Survey, Totals,
+        Census, Counts, Forgotten, Icmp, Ports, Survey, Totals,
         hosts::{Hosts, Overflow},
     },
     ledger::Ledger,
     window::{Length, Window},
 };
 
+mod observed;
+mod profile;
 mod rows;
 
+use profile::profile_rows;
+pub use profile::{PlaceRow, ProfileRow};
 pub use rows::{
     HostBinRow, IcmpRow, NetworkRow, PortNetworkRow, PortRow, SizeRow, SourceRow, TableName,
     ToolRow, TtlRow,
@@ -65,8 +69,15 @@ pub struct Snapshot {
     /// Packets and bytes by class, port and source network, where they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port_networks: Option<Vec<PortNetworkRow>>,
+    /// While a window is open: until when sources and hosts, times to live, sizes and what tables
+    /// take are known, as the windows up to then have closed. See
+    /// [`keep_observed`](Self::keep_observed).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_until: Option<Timestamp>,
     /// Packets by source.
     pub sources: Option<Vec<SourceRow>>,
+    /// What the sources with the most packets did; `None` where no packets are delivered.
+    pub profiles: Option<Vec<ProfileRow>>,
     /// Packets and hosts with each tool's mark.
     #[serde(serialize_with = "tools")]
     pub tools: [ToolRow; Tool::ALL.len()],
@@ -82,6 +93,10 @@ pub struct Snapshot {
     pub sizes: Option<Vec<SizeRow>>,
     /// Packets that found a table full, so that figures are missing.
     pub overflow: Overflow,
+    /// The bytes that each part of the aggregates takes: of this window, or of all that are in it.
+    /// The kernel's tables, and those of windows that are open, are beside these.
+    #[serde(serialize_with = "memory")]
+    pub memory: Vec<(&'static str, usize)>,
     /// Live: how quick the telescope was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
@@ -162,6 +177,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) port_networks: Option<Vec<PortNetworkRow>>,
     /// `None` where no packets are delivered.
     pub(crate) survey: Option<&'a Survey>,
+    pub(crate) memory: Vec<(&'static str, usize)>,
     /// `None` in replay.
     pub(crate) timings: Option<Timings>,
 }
@@ -175,11 +191,15 @@ impl Snapshot {
             networks,
             port_networks,
             survey,
+            memory,
             timings,
         } = parts;
         let sources = survey.map(|survey| &survey.sources);
         let distributions = survey.map(|survey| &survey.distributions);
         let hosts = sources.and_then(Census::hosts);
+        let top_sources = sources.map(|census| (census, census.top_sources(top)));
+        let profiles = top_sources.as_ref();
+        let profiles = profiles.map(|(census, sources)| profile_rows(census, sources));
         Self {
             schema: "darknet.snapshot/1",
             start: window.edges.map(|(start, _)| start),
@@ -214,13 +234,16 @@ impl Snapshot {
                     (Reverse(row.packets), row.class, row.port, row.network)
                 })
             }),
-            sources: sources.and_then(Census::iter).map(|sources| {
-                let rows = sources.map(|(source, counts)| SourceRow {
-                    source,
-                    packets: counts.packets,
+            observed_until: None,
+            sources: top_sources.and_then(|(census, sources)| {
+                let rows = sources.into_iter().map(|row| SourceRow {
+                    source: row.source,
+                    packets: row.counts.packets,
                 });
-                highest(rows, top, |row| (Reverse(row.packets), row.source))
+                let is_complete = census.forgotten() == Forgotten::default();
+                is_complete.then(|| rows.collect())
             }),
+            profiles,
             tools: Tool::ALL.map(|tool| ToolRow {
                 tool,
                 packets: totals.tool(tool),
@@ -253,6 +276,7 @@ impl Snapshot {
                 )
             }),
             overflow: sources.map(Census::overflow).unwrap_or_default(),
+            memory,
             timings: timings.filter(|timings| *timings != Timings::default()),
         }
     }
@@ -285,6 +309,13 @@ fn classes<S: Serializer>(rows: &[(Class, Counts)], serializer: S) -> Result<S::
 
 fn tools<S: Serializer>(rows: &[ToolRow], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(rows.iter().map(|row| (row.tool.name(), row)))
+}
+
+fn memory<S: Serializer>(
+    parts: &[(&'static str, usize)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(parts.iter().copied())
 }
 
 fn hosts<S: Serializer>(hosts: &Option<Hosts>, serializer: S) -> Result<S::Ok, S::Error> {

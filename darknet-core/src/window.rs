@@ -77,7 +77,7 @@ impl<A: Contents> Window<A> {
     }
 }
 
-impl<A: AsRef<Figures>> Window<A> {
+impl<A: Aggregate + AsRef<Figures>> Window<A> {
     /// The tables of the window, each cut to its `top` rows (`ports` to that many per table);
     /// 0 keeps all of them. Aggregates beside [`Figures`], as `(Figures, Own)`, have no table.
     pub fn snapshot(&self, dark: &Dark, top: usize) -> Snapshot {
@@ -97,6 +97,7 @@ impl<A: AsRef<Figures>> Window<A> {
                 .map(|networks| networks.into_iter().collect()),
             port_networks: None,
             survey: Some(survey),
+            memory: self.aggregate.memory(),
             timings: None,
         };
         Snapshot::new(self, parts, dark, top)

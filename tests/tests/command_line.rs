@@ -280,6 +280,109 @@ fn hours_and_days_are_documents_of_their_own_beside_windows_or_alone() {
 }
 
 #[test]
+fn a_profile_says_what_a_source_did_and_marks_what_is_an_estimate() {
+    let folder = TempDir::new().expect("a folder");
+    let mut bytes = pcap(101);
+    let mut packet = |second: u32, source: u8, destination: u8, port: u16| {
+        let packet = syn([198, 51, 100, source], [203, 0, 113, destination], port);
+        bytes.extend(record(1_619_827_200 + second, 500_000, &packet));
+    };
+    for port in 1..=30 {
+        packet(port.into(), 1, 9, port);
+    }
+    for port in 1..=31 {
+        packet(port.into(), 2, port as u8 % 16, port);
+    }
+    packet(7, 3, 1, 80);
+    packet(5, 3, 2, 23);
+    let capture = write(&folder, "profiles", &bytes);
+    let document = json(&replay(&[&capture, "--json"]));
+    let [second, first, third] = document["profiles"].as_array().expect("rows").as_slice() else {
+        panic!("{document}");
+    };
+    let tools = serde_json::json!({"mirai": 0, "zmap": 0, "masscan": 0});
+    assert_eq!(
+        *third,
+        serde_json::json!({
+            "source": "198.51.100.3", "packets": 2, "bytes": 80, "missed": 0,
+            "first": "2021-05-01T00:00:05.5Z", "last": "2021-05-01T00:00:07.5Z",
+            "scans": 2, "ports": 2, "destinations": 2, "probes": 2, "tools": tools,
+            "at": [{"class": "tcp_syn", "port": 23}, {"class": "tcp_syn", "port": 80}],
+            "large_scale_scanner": false,
+        })
+    );
+    assert_eq!(
+        (&first["ports"], &first["destinations"]),
+        (&30.into(), &1.into())
+    );
+    assert_eq!(
+        (&first["at"], &first["packets"]),
+        (&Value::Null, &30.into())
+    );
+    for (name, about) in [("ports", 31.0), ("destinations", 16.0)] {
+        assert!(second[name].is_null(), "{name} is estimated: {second}");
+        let estimate = second[format!("{name}_estimate")].as_f64().expect(name);
+        let error = second[format!("{name}_error")].as_f64().expect(name);
+        assert!((0.09..0.1).contains(&error), "{name}: {error}");
+        assert!(
+            (estimate - about).abs() < 6.0 * error * about,
+            "{name}: {estimate}"
+        );
+    }
+    let text = String::from_utf8(replay(&[&capture]).stdout).expect("UTF-8");
+    let line = text.lines().find(|line| line.starts_with("198.51.100.2 "));
+    let words: Vec<&str> = line.expect("a line").split_whitespace().collect();
+    let [_, "31", ports, destinations, "-"] = words[..] else {
+        panic!("{text}");
+    };
+    assert!(
+        ports.starts_with('~') && destinations.starts_with('~'),
+        "{text}"
+    );
+}
+
+#[test]
+fn memory_is_what_it_may_be_however_many_sources_come() {
+    let folder = TempDir::new().expect("a folder");
+    let used = |sources: u32| {
+        let mut bytes = pcap(101);
+        for source in 0..sources {
+            let [a, b, c, _] = source.to_le_bytes();
+            let packet = syn([100, c, b, a], [203, 0, 113, 9], 23);
+            bytes.extend(record(1_619_827_200, 0, &packet));
+        }
+        let capture = write(&folder, "many", &bytes);
+        let document = json(&replay(&[&capture, "--json", "--memory", "4"]));
+        let parts = document["memory"].as_object().expect("parts").clone();
+        let sources = parts
+            .iter()
+            .filter(|(part, _)| part.starts_with("sources_"));
+        let sources: u64 = sources.filter_map(|(_, bytes)| bytes.as_u64()).sum();
+        let names: Vec<&str> = parts.keys().map(String::as_str).collect();
+        let [
+            ..,
+            "sizes",
+            "sources_estimates",
+            "sources_index",
+            "sources_lines",
+            "sources_pairs",
+            "sources_ports",
+            "sources_rests",
+            "ttls",
+        ] = names[..]
+        else {
+            panic!("{names:?}");
+        };
+        sources
+    };
+    let (few, many, more) = (used(100), used(100_000), used(400_000));
+    // Of what gave way there are estimates, 8 MB at most.
+    let most = (4 << 20) + 8_000_000;
+    assert!(few < 100_000, "{few}");
+    assert!(few < many && many < most && more < most, "{many}, {more}");
+}
+
+#[test]
 fn bounded_figures_are_the_same_under_a_seed() {
     // More sources than 4 MiB have room for: which of them give way depends on the seed.
     let folder = TempDir::new().expect("a folder");

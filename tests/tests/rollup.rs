@@ -72,3 +72,31 @@ fn a_day_is_the_sum_of_its_windows_and_says_that_it_was_stopped_and_changed() {
         );
     }
 }
+
+#[test]
+fn the_page_of_an_open_window_has_the_hosts_of_those_before() {
+    if !privileged("the_page_of_an_open_window_has_the_hosts_of_those_before") {
+        return;
+    }
+    let host = Host::new();
+    let file = Configuration::new("dark = [\"203.0.113.0/24\"]\npackets = \"headers\"\n");
+    let run = watching(&host, &file, &["--window", "3s"]);
+    send(host.world(), &syns(5_000, &[(1, "203.0.113.0/24")]), None);
+    until("the next window is open", || {
+        let status = host.darknet(&["status", "--json"]).documents();
+        let document = &status[0];
+        document.get("observed_until").is_some() && document["hosts"]["all"] == 50
+    });
+    let text = host.darknet(&["status"]).printed;
+    let is_there = |begin: &str| text.lines().any(|line| line.starts_with(begin));
+    for line in [
+        "hosts, sources and memory are those up to ",
+        "sources_lines ",
+        "50 hosts in all",
+    ] {
+        assert!(is_there(line), "{line}: {text}");
+    }
+    for document in run.end(Signal::TERM).documents() {
+        assert!(document.get("observed_until").is_none(), "{document}");
+    }
+}

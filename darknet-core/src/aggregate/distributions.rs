@@ -75,6 +75,14 @@ impl Aggregate for Distributions {
         self.sizes[class * SIZES + size] += 1;
     }
 
+    fn memory(&self) -> Vec<(&'static str, usize)> {
+        let Self { ttls, sizes } = self;
+        vec![
+            ("ttls", size_of_val(&ttls[..])),
+            ("sizes", size_of_val(&sizes[..])),
+        ]
+    }
+
     fn merge(&mut self, other: &mut Self) {
         let Self { ttls, sizes } = self;
         let mine = ttls.iter_mut().chain(sizes);

@@ -63,6 +63,22 @@ impl Aggregate for Figures {
         }
     }
 
+    fn memory(&self) -> Vec<(&'static str, usize)> {
+        let Self {
+            totals,
+            ports,
+            icmp,
+            survey,
+        } = self;
+        [
+            totals.memory(),
+            ports.memory(),
+            icmp.memory(),
+            survey.memory(),
+        ]
+        .concat()
+    }
+
     fn merge(&mut self, other: &mut Self) {
         let Self {
             totals,

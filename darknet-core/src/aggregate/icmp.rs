@@ -61,6 +61,10 @@ impl Aggregate for Icmp {
         }
     }
 
+    fn memory(&self) -> Vec<(&'static str, usize)> {
+        vec![("icmp", size_of_val(&self.0[..]))]
+    }
+
     fn merge(&mut self, other: &mut Self) {
         for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
             *mine += *theirs;

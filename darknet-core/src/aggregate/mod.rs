@@ -129,6 +129,12 @@ pub trait Aggregate: Send {
     /// Forgets everything, to be used again.
     fn reset(&mut self);
 
+    /// The parts that it is made of, by names of its own, and the bytes that each takes: for
+    /// [`Snapshot::memory`](crate::Snapshot::memory), when a window has closed. Default: none.
+    fn memory(&self) -> Vec<(&'static str, usize)> {
+        Vec::new()
+    }
+
     /// Adds to `live`, which is empty, what may be read of this while the window is open. Live,
     /// once a second at each worker, where `Watch::publish` asks for
     /// it. Packets wait meanwhile: a copy of a few numbers is what is meant, not of large tables.
@@ -159,6 +165,10 @@ impl<A: Aggregate, B: Aggregate> Aggregate for (A, B) {
     fn reset(&mut self) {
         self.0.reset();
         self.1.reset();
+    }
+
+    fn memory(&self) -> Vec<(&'static str, usize)> {
+        [self.0.memory(), self.1.memory()].concat()
     }
 
     fn publish(&self, live: &mut Self) {

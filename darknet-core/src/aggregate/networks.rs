@@ -65,6 +65,12 @@ impl Networks {
         })
     }
 
+    /// The bytes that it takes.
+    pub(crate) fn memory(&self) -> usize {
+        // A place of the table, and the byte by which it is found.
+        self.counts.capacity() * (size_of::<(NetworkKey, Counts)>() + 1)
+    }
+
     /// Says whether classes and ports are told apart.
     pub(crate) fn set_by_port(&mut self, by_port: bool) {
         self.by_port = by_port;

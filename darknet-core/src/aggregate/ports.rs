@@ -56,6 +56,10 @@ impl Aggregate for Ports {
         }
     }
 
+    fn memory(&self) -> Vec<(&'static str, usize)> {
+        vec![("ports", size_of_val(&self.0[..]))]
+    }
+
     fn merge(&mut self, other: &mut Self) {
         for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
             *mine += *theirs;

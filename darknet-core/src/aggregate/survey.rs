@@ -48,6 +48,14 @@ impl Aggregate for Survey {
         sources.observe_batch(batch);
     }
 
+    fn memory(&self) -> Vec<(&'static str, usize)> {
+        let Self {
+            sources,
+            distributions,
+        } = self;
+        [sources.memory(), distributions.memory()].concat()
+    }
+
     fn merge(&mut self, other: &mut Self) {
         let Self {
             sources,

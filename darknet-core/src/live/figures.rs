@@ -88,7 +88,7 @@ impl<A: Aggregate> Contents for LiveFigures<A> {
     }
 }
 
-impl<A: AsRef<Survey>> Window<LiveFigures<A>> {
+impl<A: Aggregate + AsRef<Survey>> Window<LiveFigures<A>> {
     /// The tables of the window, each cut to its `top` rows (`ports` to that many per table);
     /// 0 keeps all of them. Aggregates beside [`Survey`], as `(Survey, Own)`, have no table. Networks are `None` if their table was full.
     pub fn snapshot(&self, dark: &Dark, top: usize) -> Snapshot {
@@ -102,6 +102,10 @@ impl<A: AsRef<Survey>> Window<LiveFigures<A>> {
             published: _,
             clocked,
         } = &self.aggregate;
+        let networks_take = ("networks", networks.memory());
+        let observed_takes = observed.as_ref().map(Aggregate::memory);
+        let memory = [ports.memory(), icmp.memory(), vec![networks_take]];
+        let memory = memory.into_iter().chain(observed_takes);
         let parts = Parts {
             totals,
             ports,
@@ -109,6 +113,7 @@ impl<A: AsRef<Survey>> Window<LiveFigures<A>> {
             networks: networks.is_complete().then(|| networks.iter().collect()),
             port_networks: networks.port_rows(),
             survey: observed.as_ref().map(AsRef::as_ref),
+            memory: memory.flatten().collect(),
             timings: Some(clocked.timings()),
         };
         Snapshot::new(self, parts, dark, top)

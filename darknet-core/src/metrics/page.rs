@@ -167,6 +167,10 @@ fn health(page: &mut Lines<'_, '_>, snapshot: &Snapshot) -> fmt::Result {
     let faults = snapshot.faults.len() as f64;
     let help = "What does not add up; more than 0 is a bug in Darknet";
     page.gauge("faults", help, faults)?;
+    let memory = snapshot.memory.iter();
+    let memory = memory.map(|(part, bytes)| ([("part", *part)], *bytes as f64));
+    let help = "What each part of the tables of the closed windows takes";
+    page.gauges("memory", help, Some(&Unit::Bytes), memory)?;
     if let Some(coverage) = snapshot.coverage {
         let help = "Share of the counted packets that hosts are made of";
         page.gauge("coverage", help, coverage)?;

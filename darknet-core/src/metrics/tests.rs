@@ -82,6 +82,8 @@ fn figures_are_those_of_the_latest_snapshot() {
         "darknet_hosts{class=\"all\"} 1.0",
         "darknet_hosts{class=\"tcp_syn\"} 1.0",
         "darknet_faults 0.0",
+        "# UNIT darknet_memory_bytes bytes",
+        "darknet_memory_bytes{part=\"ttls\"} 18432.0",
         "# EOF",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} in {text}");

@@ -18,6 +18,8 @@ mod counting;
 mod index;
 /// What is kept of a source.
 mod line;
+/// One source, by its address.
+mod one;
 /// Entries that have numbers.
 mod pool;
 /// Pairs that were spilled a short time ago.
@@ -253,9 +255,7 @@ impl Census {
 
     /// Bytes that the sources take.
     pub fn memory_used(&self) -> usize {
-        let shards = self.shards.iter();
-        let used = shards.map(|(v4, v6)| v4.all_used() + v6.all_used());
-        used.sum::<usize>() + self.lost.as_ref().map_or(0, |lost| lost.memory_used())
+        self.memory().iter().map(|(_, bytes)| bytes).sum()
     }
 
     fn rows(&self) -> impl Iterator<Item = Row> + '_ {
@@ -290,6 +290,37 @@ impl Aggregate for Census {
                 self.count(batch);
             }
         }
+    }
+
+    fn memory(&self) -> Vec<(&'static str, usize)> {
+        let of = |v4: fn(&Roll<u32>) -> usize, v6: fn(&Roll<u128>) -> usize| {
+            let shards = self.shards.iter();
+            shards.map(|shard| v4(&shard.0) + v6(&shard.1)).sum()
+        };
+        let estimates = self.lost.as_ref().map_or(0, |lost| lost.memory_used());
+        vec![
+            (
+                "sources_index",
+                of(|v4| v4.index.bytes(), |v6| v6.index.bytes()),
+            ),
+            (
+                "sources_lines",
+                of(|v4| v4.lines.bytes(), |v6| v6.lines.bytes()),
+            ),
+            (
+                "sources_rests",
+                of(|v4| v4.rests.bytes(), |v6| v6.rests.bytes()),
+            ),
+            (
+                "sources_ports",
+                of(|v4| v4.ports.bytes(), |v6| v6.ports.bytes()),
+            ),
+            (
+                "sources_pairs",
+                of(|v4| v4.pairs.bytes(), |v6| v6.pairs.bytes()),
+            ),
+            ("sources_estimates", estimates),
+        ]
     }
 
     fn merge(&mut self, other: &mut Self) {

@@ -150,11 +150,6 @@ impl<A: Address> Roll<A> {
         })
     }
 
-    /// Bytes that it takes, with pairs.
-    pub(super) fn all_used(&self) -> usize {
-        self.used() + self.pairs.bytes()
-    }
-
     pub(super) fn reset(&mut self) {
         let Self {
             index,

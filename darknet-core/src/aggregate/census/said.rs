@@ -58,33 +58,36 @@ impl<A: Address> Roll<A> {
     }
 
     pub(super) fn profiles(&self) -> impl Iterator<Item = Profile> + '_ {
-        self.lines.iter().map(|line| {
-            let mut rest = self.rest(line);
-            let ports = match self.ports_at(rest.ports) {
-                Some(Ports(ports)) => *ports,
-                None => {
-                    let mut ports = Ports::default().0;
-                    let kept = line.places(self.rest_of(line));
-                    // No more than are exact.
-                    kept.filter_map(scanned)
-                        .for_each(|port| ports.insert(&mut rest.ports_taken, port, u64::from));
-                    ports
-                }
-            };
-            Profile {
-                source: line.address.ip(),
-                packets: line.counts.packets,
-                missed: line.missed(),
-                first: line.first,
-                last: line.last,
-                scans: rest.scans,
-                ports: ports.estimate(rest.ports_taken),
-                has_many_ports: rest.ports_taken.at_least(SCANNER_PORTS),
-                destinations: rest.destinations.estimate(rest.destinations_taken),
-                probes: rest.probes,
-                tools: rest.tools,
+        self.lines.iter().map(|line| self.profile(line))
+    }
+
+    /// What the source of a line did.
+    pub(super) fn profile(&self, line: &Line<A>) -> Profile {
+        let mut rest = self.rest(line);
+        let ports = match self.ports_at(rest.ports) {
+            Some(Ports(ports)) => *ports,
+            None => {
+                let mut ports = Ports::default().0;
+                let kept = line.places(self.rest_of(line));
+                // No more than are exact.
+                kept.filter_map(scanned)
+                    .for_each(|port| ports.insert(&mut rest.ports_taken, port, u64::from));
+                ports
             }
-        })
+        };
+        Profile {
+            source: line.address.ip(),
+            packets: line.counts.packets,
+            missed: line.missed(),
+            first: line.first,
+            last: line.last,
+            scans: rest.scans,
+            ports: ports.estimate(rest.ports_taken),
+            has_many_ports: rest.ports_taken.at_least(SCANNER_PORTS),
+            destinations: rest.destinations.estimate(rest.destinations_taken),
+            probes: rest.probes,
+            tools: rest.tools,
+        }
     }
 
     /// Every place at which a source was seen, with the source; once for each, if nothing was

@@ -84,6 +84,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let mut screen = Screen::new();
     let mut next_look = Instant::now();
     let mut total: Option<Window<LiveFigures>> = None;
+    // Its tables, when the last window closed.
+    let mut closed: Option<Snapshot> = None;
     let (windows, top) = (printing.windows, printing.top);
     let mut printer = Printer::new(printing);
     let rolled_tables = |rolled: &Rolled<'_, LiveFigures>, dark: &Dark| {
@@ -113,7 +115,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
                 whole.merge(&mut total.clone());
                 total.aggregate.observed = sources;
             }
-            let snapshot = whole.snapshot(&dark, SUMMARY_ROWS);
+            let mut snapshot = whole.snapshot(&dark, SUMMARY_ROWS);
+            if let Some(closed) = &closed {
+                snapshot.keep_observed(closed);
+            }
             show(&snapshot);
             screen.show(&snapshot);
             next_look = begun + 20 * begun.elapsed();
@@ -147,7 +152,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
                     first
                 }
             };
-            show(&total.snapshot(&dark, SUMMARY_ROWS));
+            show(closed.insert(total.snapshot(&dark, SUMMARY_ROWS)));
         }
         Event::Changed(changed) => {
             screen.clear();

@@ -5,6 +5,7 @@ use std::{
 
 use darknet_core::{
     Snapshot,
+    aggregate::Estimate,
     rules::{Cell, Class},
     snapshot::{RollupMark, Spread, Timings},
 };
@@ -31,18 +32,7 @@ pub(crate) fn print(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()>
         }
         None => writeln!(out, "networks: not known, more than there is room for\n")?,
     }
-    match &snapshot.sources {
-        Some(sources) => {
-            let rows = sources
-                .iter()
-                .map(|row| vec![row.source.to_string(), grouped(row.packets)]);
-            table(out, &["source", "packets"], rows)?;
-        }
-        None if snapshot.overflow.sources > 0 => {
-            writeln!(out, "sources: not known, more than --memory has room for\n")?;
-        }
-        None => writeln!(out, "sources: not known, no packets are delivered\n")?,
-    }
+    sources(out, snapshot)?;
     let tools = snapshot.tools.iter().map(|row| {
         vec![
             row.tool.name().into(),
@@ -53,10 +43,64 @@ pub(crate) fn print(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()>
     table(out, &["tool", "packets", "hosts"], tools)?;
     if let Some(timings) = &snapshot.timings {
         times(out, timings)?;
+        let memory = snapshot.memory.iter();
+        let memory = memory.map(|(part, bytes)| vec![(*part).into(), grouped(*bytes as u64)]);
+        table(out, &["memory", "bytes"], memory)?;
     }
     match snapshot.hosts {
         Some(hosts) => writeln!(out, "{} hosts in all", grouped(hosts.all)),
         None => Ok(()),
+    }
+}
+
+/// The sources with the most packets, and what each did.
+fn sources(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
+    let delivered = snapshot.coverage.is_some_and(|coverage| coverage > 0.0);
+    match (&snapshot.profiles, &snapshot.sources) {
+        (None, _) if delivered => writeln!(out, "sources: known when a window has closed\n")?,
+        (None, _) => writeln!(out, "sources: not known, no packets are delivered\n")?,
+        (Some(_), None) => writeln!(
+            out,
+            "sources: more than --memory has room for; of those that are left:\n"
+        )?,
+        (Some(_), Some(_)) => {}
+    }
+    let rows = snapshot.profiles.iter().flatten().map(|row| {
+        let packets = match row.missed {
+            0 => grouped(row.packets),
+            missed => format!(
+                "{} to {}",
+                grouped(row.packets),
+                grouped(row.packets + missed)
+            ),
+        };
+        let tools = row.tools.iter().filter(|(_, marked)| *marked > 0);
+        let tools = tools.map(|(tool, marked)| {
+            let [marked, probes] = [*marked, row.probes].map(grouped);
+            format!("{} {marked} of {probes}", tool.name())
+        });
+        let tools: Vec<String> = tools.collect();
+        vec![
+            row.source.to_string(),
+            packets,
+            estimated(row.ports),
+            estimated(row.destinations),
+            if tools.is_empty() {
+                "-".into()
+            } else {
+                tools.join(", ")
+            },
+        ]
+    });
+    let header = ["source", "packets", "ports", "destinations", "marked"];
+    table(out, &header, rows)
+}
+
+/// A number, marked where it is an estimate.
+fn estimated(number: Estimate) -> String {
+    match number.is_exact() {
+        true => grouped(number.count),
+        false => format!("~{}", grouped(number.count)),
     }
 }
 
@@ -87,6 +131,9 @@ pub(crate) fn summary(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<(
     writeln!(out, ", {}", dark(snapshot))?;
     if let Some(rollup) = &snapshot.rollup {
         rolled_up(out, rollup)?;
+    }
+    if let Some(until) = snapshot.observed_until {
+        writeln!(out, "hosts, sources and memory are those up to {until}")?;
     }
     for fault in &snapshot.faults {
         writeln!(out, "FAULT: {fault}; please report it")?;

@@ -1,0 +1,123 @@
+use std::net::IpAddr;
+
+use darknet_ebpf::{PortTable, Tool};
+use jiff::Timestamp;
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+use super::TableName;
+use crate::{
+    aggregate::{Census, Estimate, Profile, TopSource},
+    time::timestamp,
+};
+
+/// A row of `profiles`: what a source did.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct ProfileRow {
+    /// The address.
+    pub source: IpAddr,
+    /// Packets of every class but malformed.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Packets that it may have sent beside these, at most: 0 unless it gave way to others.
+    pub missed: u64,
+    /// The time of its first packet.
+    pub first: Timestamp,
+    /// The time of its last packet.
+    pub last: Timestamp,
+    /// Packets of `tcp_syn` and `udp`.
+    pub scans: u64,
+    /// Distinct destination ports of these: in JSON `ports` while exact, which is to 30, then
+    /// `ports_estimate` and `ports_error`.
+    #[serde(flatten, serialize_with = "ports")]
+    pub ports: Estimate,
+    /// Distinct destination addresses: in JSON `destinations` while exact, which is to 15, then
+    /// `destinations_estimate` and `destinations_error`.
+    #[serde(flatten, serialize_with = "destinations")]
+    pub destinations: Estimate,
+    /// Where it was seen, if that is at 12 ports at most (IPv6: 9), by table and port.
+    pub at: Option<Vec<PlaceRow>>,
+    /// Packets that could carry a tool's mark: `tcp_syn` over IPv4.
+    pub probes: u64,
+    /// How many of these carry the mark of each tool.
+    #[serde(serialize_with = "tools")]
+    pub tools: [(Tool, u64); Tool::ALL.len()],
+    /// Whether NICTER's rule of a day holds for it: at least 30 ports and 300,000 scans.
+    pub large_scale_scanner: bool,
+}
+
+/// A port at which a source was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PlaceRow {
+    /// The class, or `tcp_backscatter_destination`.
+    pub class: TableName,
+    /// The port.
+    pub port: u16,
+}
+
+/// The profiles of these sources, in their order.
+pub(super) fn profile_rows(census: &Census, sources: &[TopSource]) -> Vec<ProfileRow> {
+    let row = |source: &TopSource| Some(row(census, source, &census.profile(source.source)?));
+    sources.iter().filter_map(row).collect()
+}
+
+fn row(census: &Census, source: &TopSource, profile: &Profile) -> ProfileRow {
+    let place = |(table, port): (PortTable, u16)| PlaceRow {
+        class: TableName(table),
+        port,
+    };
+    let places = census.ports_of(profile.source);
+    ProfileRow {
+        source: profile.source,
+        packets: profile.packets,
+        bytes: source.counts.bytes,
+        missed: profile.missed,
+        first: timestamp(profile.first),
+        last: timestamp(profile.last),
+        scans: profile.scans.into(),
+        ports: profile.ports,
+        destinations: profile.destinations,
+        at: places.map(|places| places.into_iter().map(place).collect()),
+        probes: profile.probes.into(),
+        tools: Tool::ALL.map(|tool| (tool, profile.tool(tool).into())),
+        large_scale_scanner: profile.is_large_scale_scanner(),
+    }
+}
+
+fn ports<S: Serializer>(ports: &Estimate, serializer: S) -> Result<S::Ok, S::Error> {
+    let keys = ["ports", "ports_estimate", "ports_error"];
+    estimate(ports, keys, serializer)
+}
+
+fn destinations<S: Serializer>(destinations: &Estimate, serializer: S) -> Result<S::Ok, S::Error> {
+    let keys = [
+        "destinations",
+        "destinations_estimate",
+        "destinations_error",
+    ];
+    estimate(destinations, keys, serializer)
+}
+
+/// A number by its key, or an estimate and its error by theirs.
+fn estimate<S: Serializer>(
+    of: &Estimate,
+    [exact, estimate, error]: [&'static str; 3],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(None)?;
+    if of.is_exact() {
+        map.serialize_entry(exact, &of.count)?;
+    } else {
+        map.serialize_entry(estimate, &of.count)?;
+        map.serialize_entry(error, &of.error)?;
+    }
+    map.end()
+}
+
+fn tools<S: Serializer>(
+    tools: &[(Tool, u64); Tool::ALL.len()],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(tools.iter().map(|(tool, packets)| (tool.name(), packets)))
+}
