@@ -294,13 +294,27 @@ pub(crate) fn highest<T, K: Ord>(
     top: usize,
     key: impl Fn(&T) -> K,
 ) -> Vec<T> {
-    let mut rows: Vec<T> = rows.into_iter().collect();
-    if top > 0 && top < rows.len() {
-        rows.select_nth_unstable_by_key(top - 1, &key);
-        rows.truncate(top);
+    let keep = |rows: &mut Vec<T>| {
+        if top > 0 && top < rows.len() {
+            rows.select_nth_unstable_by_key(top - 1, &key);
+            rows.truncate(top);
+        }
+    };
+    // Of millions of sources some are asked for: no more than twice as many are ever held.
+    let most = match top {
+        0 => usize::MAX,
+        top => top.saturating_mul(2).max(1 << 10),
+    };
+    let mut kept = Vec::new();
+    for row in rows {
+        kept.push(row);
+        if kept.len() == most {
+            keep(&mut kept);
+        }
     }
-    rows.sort_unstable_by_key(key);
-    rows
+    keep(&mut kept);
+    kept.sort_unstable_by_key(key);
+    kept
 }
 
 fn classes<S: Serializer>(rows: &[(Class, Counts)], serializer: S) -> Result<S::Ok, S::Error> {
@@ -328,4 +342,23 @@ fn hosts<S: Serializer>(hosts: &Option<Hosts>, serializer: S) -> Result<S::Ok, S
         map.serialize_entry(class.name(), &hosts.map(|hosts| hosts.class(class)))?;
     }
     map.end()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_highest_are_the_first_of_all_in_order(
+            rows in prop::collection::vec(0..1_000_u32, 0..5_000), top in 0..1_500_usize,
+        ) {
+            let mut all = rows.clone();
+            all.sort_unstable_by_key(|row| Reverse(*row));
+            all.truncate(if top == 0 { usize::MAX } else { top });
+            prop_assert_eq!(highest(rows, top, |row| Reverse(*row)), all);
+        }
+    }
 }

@@ -59,6 +59,29 @@ pub fn assert_adds_up(document: &Value) {
     assert_eq!(document["faults"], serde_json::json!([]));
 }
 
+/// A document without what differs from run to run: times, turns, what tables take, and estimates, which
+/// depend on the seed.
+///
+/// # Panics
+///
+/// If it has no edges or no profiles.
+pub fn timeless(mut document: Value) -> Value {
+    let object = document.as_object_mut().expect("an object");
+    for key in ["epochs", "timings", "memory"] {
+        object.remove(key);
+    }
+    for edge in ["start", "end"] {
+        let edge = object.remove(edge).expect("an edge");
+        assert!(edge.is_string(), "{edge}");
+    }
+    for profile in object["profiles"].as_array_mut().expect("profiles") {
+        let columns = profile.as_object_mut().expect("a row");
+        columns.retain(|name, _| !["first", "last"].contains(&name.as_str()));
+        columns.retain(|name, _| !name.ends_with("_estimate"));
+    }
+    document
+}
+
 /// Packets of a document that were lost at any stage.
 ///
 /// # Panics

@@ -13,7 +13,7 @@ use std::{
 };
 
 use darknet_tests::{
-    documents::{assert_adds_up, cell, lost, number},
+    documents::{assert_adds_up, cell, lost, number, timeless},
     frames::{alone, datagrams, lost_at, patient, sum},
     host::Host,
     live::{Run, Signal, darknet, plan, send, syns, until, world},
@@ -47,16 +47,6 @@ fn ended(run: Run) -> Vec<Value> {
     assert_eq!(ended.code, Some(0), "{}", ended.said);
     assert!(!ended.said.contains("ERROR"), "{}", ended.said);
     ended.documents()
-}
-
-/// A document without its edges, turns and timings.
-fn timeless(mut document: Value) -> Value {
-    let object = document.as_object_mut().expect("an object");
-    // A replay has no turns, and is not timed.
-    for key in ["epochs", "start", "end", "timings"] {
-        object.remove(key);
-    }
-    document
 }
 
 #[test]

@@ -16,7 +16,7 @@ use std::{
 };
 
 use darknet_tests::{
-    documents::{assert_adds_up, number},
+    documents::{assert_adds_up, number, timeless},
     live::{DARKNET, Run, Signal, darknet, has_program, plan, run, send, syns, until, world},
     privileged,
     truth::assert_document,
@@ -29,18 +29,6 @@ use xtask::lab::{Generator, Limits, Mode, Namespace, Options, PlanFrames, Sent, 
 const DARK: [&str; 4] = ["--dark", "203.0.113.0/24", "--dark", "2001:db8:da2c::/48"];
 const ALL_ROWS: [&str; 3] = ["--json", "--top", "0"];
 const NOTHING: &[&str] = &[];
-
-/// A document without its edges, turns and timings.
-fn timeless(mut document: Value) -> Value {
-    let object = document.as_object_mut().expect("an object");
-    object.remove("epochs");
-    object.remove("timings");
-    for edge in ["start", "end"] {
-        let edge = object.remove(edge).expect("an edge");
-        assert!(edge.is_string(), "{edge}");
-    }
-    document
-}
 
 #[test]
 fn what_was_sent_is_what_is_printed_and_what_its_capture_gives() {
