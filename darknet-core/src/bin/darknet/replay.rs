@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         rolled.mark(snapshot)
     };
     if windows || rollup.is_some() {
-        telescope.run_windows(&mut captures, |window| {
+        let run = telescope.run_windows(&mut captures, |window| {
             let mut is_read = true;
             if windows {
                 let snapshot = window.snapshot(telescope.dark(), top);
@@ -66,13 +66,14 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
                 true => ControlFlow::Continue(()),
                 false => ControlFlow::Break(()),
             }
-        })?;
+        });
         bar.finish();
         if let Some(rollup) = rollup {
             rollup.finish(|rolled| {
                 printer.print(&tables(&rolled));
             });
         }
+        run?;
     } else {
         let window = telescope.run(&mut captures)?;
         bar.finish();
