@@ -5,6 +5,8 @@ use std::{
     thread,
 };
 
+use darknet_ebpf::Payload;
+
 use crate::aggregate::{Aggregate, Observation};
 
 /// What a worker has of a window, or what several have together.
@@ -44,6 +46,18 @@ impl<A: Aggregate> Part<A> {
         };
         self.observed += packets;
         let observing = AssertUnwindSafe(|| aggregate.observe_batch(batch));
+        if let Err(panic) = catch_unwind(observing) {
+            self.abandon(&*panic);
+        }
+    }
+
+    /// Observes the payload of a packet that is observed soon.
+    #[inline]
+    pub(crate) fn observe_payload(&mut self, observation: &Observation, payload: &Payload<'_>) {
+        let Some(aggregate) = &mut self.aggregate else {
+            return;
+        };
+        let observing = AssertUnwindSafe(|| aggregate.observe_payload(observation, payload));
         if let Err(panic) = catch_unwind(observing) {
             self.abandon(&*panic);
         }

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use crate::{
     Dark,
     aggregate::{
-        Census, Counts, Forgotten, Icmp, Ports, Survey, Totals,
+        Census, Counts, Forgotten, Icmp, Payloads, Ports, Survey, Totals,
         hosts::{Hosts, Overflow},
     },
     ledger::Ledger,
@@ -22,8 +22,8 @@ mod rows;
 use profile::profile_rows;
 pub use profile::{PlaceRow, ProfileRow};
 pub use rows::{
-    HostBinRow, IcmpRow, NetworkRow, PortNetworkRow, PortRow, SizeRow, SourceRow, TableName,
-    ToolRow, TtlRow,
+    HostBinRow, IcmpRow, NetworkRow, PayloadRow, PortNetworkRow, PortRow, SizeRow, SourceRow,
+    TableName, ToolRow, TtlRow,
 };
 use rows::{icmp_rows, port_rows, spread_rows};
 
@@ -91,6 +91,9 @@ pub struct Snapshot {
     pub ttls: Option<Vec<TtlRow>>,
     /// Packets by size, of each class but malformed; `None` where no packets are delivered.
     pub sizes: Option<Vec<SizeRow>>,
+    /// What was sent to the ports of each class with the most packets that carry something; `None`
+    /// where packets come without their payloads, and where they are not sampled.
+    pub payloads: Option<Vec<PayloadRow>>,
     /// Packets that found a table full, so that figures are missing.
     pub overflow: Overflow,
     /// The bytes that each part of the aggregates takes: of this window, or of all that are in it.
@@ -177,6 +180,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) port_networks: Option<Vec<PortNetworkRow>>,
     /// `None` where no packets are delivered.
     pub(crate) survey: Option<&'a Survey>,
+    /// `None` where packets come without them, and where they are not sampled.
+    pub(crate) payloads: Option<&'a Payloads>,
     pub(crate) memory: Vec<(&'static str, usize)>,
     /// `None` in replay.
     pub(crate) timings: Option<Timings>,
@@ -191,6 +196,7 @@ impl Snapshot {
             networks,
             port_networks,
             survey,
+            payloads,
             memory,
             timings,
         } = parts;
@@ -275,7 +281,14 @@ impl Snapshot {
                     },
                 )
             }),
-            overflow: sources.map(Census::overflow).unwrap_or_default(),
+            payloads: payloads.map(|payloads| {
+                let samples = payloads.top(top).into_iter();
+                samples.map(PayloadRow::from).collect()
+            }),
+            overflow: Overflow {
+                payloads: payloads.map_or(0, Payloads::forgotten),
+                ..sources.map(Census::overflow).unwrap_or_default()
+            },
             memory,
             timings: timings.filter(|timings| *timings != Timings::default()),
         }

@@ -33,6 +33,7 @@ pub struct Telescope {
     pub(crate) grace: Nanoseconds,
     pub(crate) memory: usize,
     pub(crate) seed: Seed,
+    pub(crate) payloads: bool,
 }
 
 /// Workers that still make a difference: there are 64 logical shards.
@@ -44,7 +45,7 @@ const MEMORY_AT_LEAST: usize = 4 << 20;
 
 impl Telescope {
     /// Every destination dark, a worker per processor, windows of 60 s with 2 s of grace, 1 GiB
-    /// for the tables of sources.
+    /// for the tables of sources, payloads sampled.
     pub fn new() -> Self {
         let processors = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let most = NonZeroUsize::new(WORKERS_AT_MOST).unwrap_or(NonZeroUsize::MIN);
@@ -55,6 +56,7 @@ impl Telescope {
             grace: 2_000_000_000,
             memory: 1 << 30,
             seed: Seed::random(),
+            payloads: true,
         }
     }
 
@@ -100,7 +102,7 @@ impl Telescope {
 
     /// Bytes that the tables of sources may take at most, for each window that is open (two at
     /// most) at each worker together. Default: 1 GiB. Where they are full, the figures that would
-    /// be wrong are not printed.
+    /// be wrong are not printed. Samples of payloads take up to a thirty-second of it beside them.
     ///
     /// # Errors
     ///
@@ -127,6 +129,13 @@ impl Telescope {
         Self { seed, ..self }
     }
 
+    /// Whether payloads are sampled, of packets that come whole: over files, and live as frames.
+    /// They may hold personal data. Default: true.
+    #[must_use]
+    pub fn with_payloads(self, payloads: bool) -> Self {
+        Self { payloads, ..self }
+    }
+
     /// Which destinations are dark.
     pub fn dark(&self) -> &Dark {
         &self.dark
@@ -145,13 +154,17 @@ impl Telescope {
     /// Empty figures, of which [`Snapshot`](crate::Snapshot)s are made: to run aggregates of one's
     /// own beside them over files.
     pub fn figures(&self) -> Figures {
-        Figures::new(self.memory, &self.seed)
+        let mut figures = Figures::new(self.memory, &self.seed);
+        figures.survey.payloads = figures.survey.payloads.filter(|_| self.payloads);
+        figures
     }
 
     /// Empty sources, of which live [`Snapshot`](crate::Snapshot)s are made beside what the kernel
     /// counts: to run aggregates of one's own beside them live.
     pub fn survey(&self) -> Survey {
-        Survey::new(self.memory, &self.seed)
+        let mut survey = Survey::new(self.memory, &self.seed);
+        survey.payloads = survey.payloads.filter(|_| self.payloads);
+        survey
     }
 
     /// Runs `source` to its end and returns all that was seen as one window.

@@ -97,6 +97,7 @@ impl<A: Aggregate + AsRef<Figures>> Window<A> {
                 .map(|networks| networks.into_iter().collect()),
             port_networks: None,
             survey: Some(survey),
+            payloads: survey.payloads.as_ref(),
             memory: self.aggregate.memory(),
             timings: None,
         };

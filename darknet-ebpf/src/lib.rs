@@ -51,6 +51,8 @@ pub mod networks;
 pub mod packed;
 /// The walk: IP header → extension headers → transport, into one small record.
 pub mod packet;
+/// Where a packet's payload lies.
+pub mod payload;
 /// Which tool made a packet: Mirai, ZMap, Masscan.
 pub mod tool;
 
@@ -63,4 +65,5 @@ pub use ledger::Cell;
 pub use link::Link;
 pub use metadata::Metadata;
 pub use packet::{Address, Ip, Malformed, Outer, Packet, Version, outer};
+pub use payload::Payload;
 pub use tool::{Tool, Tools};

@@ -79,6 +79,10 @@ pub fn timeless(mut document: Value) -> Value {
         columns.retain(|name, _| !["first", "last"].contains(&name.as_str()));
         columns.retain(|name, _| !name.ends_with("_estimate"));
     }
+    for row in object["payloads"].as_array_mut().into_iter().flatten() {
+        let columns = row.as_object_mut().expect("a row");
+        columns.retain(|name, _| !["first", "last"].contains(&name.as_str()));
+    }
     document
 }
 

@@ -66,6 +66,9 @@ pub struct Counted {
     pub icmp: Option<(u8, u8)>,
     /// The marks that it carries, in the order of the tables.
     pub tools: Vec<Tool>,
+    /// What of its payload was captured, and how long it is by the IP header; [`walked`], whose
+    /// frames may be of any kind, leaves it out.
+    pub payload: Option<(Vec<u8>, usize)>,
 }
 
 /// What section 4 of the definitions says of a frame.
@@ -142,6 +145,8 @@ struct Header {
     destination: IpAddr,
     bytes: u32,
     identification: [u8; 2],
+    /// Bytes of the packet that were captured, up to its end by the IP header.
+    captured: usize,
 }
 
 fn ipv4(captured: Vec<u8>) -> Verdict {
@@ -163,6 +168,7 @@ fn ipv4(captured: Vec<u8>) -> Verdict {
         destination: address(16).into(),
         bytes: total_length.into(),
         identification: [captured[4], captured[5]],
+        captured: captured.len().min(total_length.into()),
     };
     let header_length = usize::from(captured[0] % 16) * 4;
     let fragment_offset = number(captured[6] % 32, captured[7]);
@@ -209,6 +215,7 @@ fn ipv6(captured: Vec<u8>) -> Verdict {
         destination: address(24).into(),
         bytes: 40 + u32::from(payload_length),
         identification: [0, 0],
+        captured: 40 + payload.len().min(payload_length.into()),
     };
     payload.truncate(payload_length.into());
     header.walk(fixed[6], payload, 0)
@@ -250,7 +257,16 @@ impl Header {
             backscatter_destination: None,
             icmp: None,
             tools: Vec::new(),
+            payload: None,
         }
+    }
+
+    /// What follows so many bytes of what is left of the packet, if the packet is that long.
+    fn payload(&self, rest: &[u8], header: usize) -> Option<(Vec<u8>, usize)> {
+        let before = self.captured - rest.len() + header;
+        let length = (self.bytes as usize).checked_sub(before)?;
+        let captured = rest.iter().skip(header).copied().collect();
+        (length > 0).then_some((captured, length))
     }
 
     fn counted(&self, class: Class) -> Verdict {
@@ -307,6 +323,7 @@ impl Header {
             "SA" | "R" | "AR" => self.plain(Class::TcpBackscatter),
             _ => self.plain(Class::TcpOther),
         };
+        packet.payload = self.payload(segment, usize::from(tcp[12] / 16) * 4);
         packet.ports = Some((from, to));
         if packet.class == Class::TcpBackscatter {
             packet.port = Some(from);
@@ -337,6 +354,7 @@ impl Header {
         };
         let (from, to) = (number(udp[0], udp[1]), number(udp[2], udp[3]));
         let mut packet = self.plain(Class::Udp);
+        packet.payload = self.payload(datagram, 8);
         packet.ports = Some((from, to));
         packet.port = Some(to);
         Verdict::Counted(packet)
@@ -356,6 +374,7 @@ impl Header {
             self.plain(Class::Icmp)
         };
         packet.icmp = Some((icmp[0], icmp[1]));
+        packet.payload = self.payload(message, 8);
         Verdict::Counted(packet)
     }
 }
@@ -473,7 +492,21 @@ fn counted(packet: &Packet) -> Counted {
         backscatter_destination,
         icmp,
         tools: marks,
+        payload: None,
     }
+}
+
+/// As [`walked`], with the payload.
+fn walked_with_payload(bytes: &[u8], link: Link) -> Verdict {
+    let mut verdict = walked(bytes, link);
+    if let (Verdict::Counted(counted), Outer::Ip(ip)) = (&mut verdict, outer(bytes, link)) {
+        let (packet, transport) = ip.walk(bytes).expect("it was counted");
+        let payload = packet.payload(bytes, ip.network, transport);
+        let length = payload.length as usize;
+        counted.payload = (length > 0).then(|| (payload.bytes.to_vec(), length));
+        assert!(length > 0 || payload.bytes.is_empty(), "{payload:?}");
+    }
+    verdict
 }
 
 /// Fails unless the walk and this reference agree on a frame.
@@ -482,7 +515,7 @@ fn counted(packet: &Packet) -> Counted {
 ///
 /// If they don't, with a test that can be pasted and run.
 pub fn assert_agreement(bytes: &[u8], link: Link) {
-    let (expected, found) = (classify(bytes, link), walked(bytes, link));
+    let (expected, found) = (classify(bytes, link), walked_with_payload(bytes, link));
     assert!(
         found == expected,
         "darknet-ebpf: {found:?}\nnaive:        {expected:?}\n\n{}",

@@ -79,7 +79,15 @@ fn frames_headers_and_a_capture_give_the_same_document() {
         let dark = if dark == ["--any"] { &[] } else { dark };
         let replayed = darknet(world.telescope(), &[&replay, &ALL_ROWS[..], dark].concat());
         let replayed = replayed.documents().pop().expect("a document");
-        let frames = timeless(frames);
+        let mut frames = timeless(frames);
+        assert!(frames["payloads"].as_array().expect("rows").len() > 1_000);
+        assert_eq!(frames["payloads"], timeless(replayed.clone())["payloads"]);
+        // A record has no room for them.
+        assert!(headers["payloads"].is_null());
+        frames
+            .as_object_mut()
+            .expect("an object")
+            .remove("payloads");
         for (name, other) in [("headers", headers), ("replay", replayed)] {
             let other = timeless(other);
             for (key, value) in frames.as_object().expect("an object") {
@@ -445,6 +453,26 @@ fn frames_of_several_buffers_are_whole_or_named() {
         assert_eq!(number(&document["ledger"]["lost"]["truncated"]), truncated);
         assert_eq!(cell(&document, "cut"), cut, "{fragments}");
         assert_eq!(cell(&document, "walked"), 0, "{fragments}");
+        let samples = document["payloads"].as_array().expect("rows");
+        for payload in PAYLOADS {
+            let of_it = samples.iter().filter(|row| row["length"] == payload);
+            let of_it: Vec<_> = of_it.collect();
+            let is_long = payload > fits;
+            let rows = usize::from(payload > 0 && !(is_long && refuse));
+            assert_eq!(of_it.len(), rows, "{fragments}: {payload}");
+            for row in of_it {
+                let place = (row["class"].as_str(), number(&row["port"]));
+                assert_eq!(place, (Some("udp"), 9));
+                assert_eq!((number(&row["packets"]), number(&row["missed"])), (20, 0));
+                assert_eq!(row["sample"], "07".repeat(payload.min(256)));
+                let is_whole = payload <= 2048 && !(is_long && fragments == "truncate");
+                assert_eq!(
+                    row["sha256"].is_string(),
+                    is_whole,
+                    "{fragments}: {payload}"
+                );
+            }
+        }
         assert_eq!(cell(&document, "observed"), sent - truncated, "{fragments}");
     }
 }

@@ -169,6 +169,7 @@ proptest! {
 fn the_generated_packets_have_every_fate() {
     let mut runner = TestRunner::deterministic();
     let (mut fates, mut marks) = (BTreeMap::<String, u32>::new(), 0);
+    let [mut payloads, mut cut] = [0; 2];
     for _ in 0..2000 {
         let strategy = (shape(), prop::collection::vec(damage(), 0..3));
         let tree = strategy.new_tree(&mut runner).expect("a packet");
@@ -183,6 +184,10 @@ fn the_generated_packets_have_every_fate() {
             Verdict::Malformed { .. } => "malformed".to_owned(),
             Verdict::Counted(packet) => {
                 marks += packet.tools.len();
+                if let Some((captured, length)) = &packet.payload {
+                    payloads += 1;
+                    cut += u32::from(captured.len() < *length);
+                }
                 format!("{} {:?}", packet.class.name(), packet.version)
             }
         };
@@ -212,4 +217,8 @@ fn the_generated_packets_have_every_fate() {
         assert!(fates.get(fate).copied() >= Some(20), "{fate}: {fates:#?}");
     }
     assert!(marks >= 50, "{marks} marks");
+    assert!(
+        payloads >= 200 && cut >= 20,
+        "{payloads} payloads, {cut} cut"
+    );
 }

@@ -40,6 +40,12 @@ impl<S: Slot> Dense<S> {
         self.capacity
     }
 
+    /// Bytes that it takes.
+    pub(super) fn memory_used(&self) -> usize {
+        let chunks = self.chunks.iter().map(Vec::capacity);
+        self.index.capacity() * size_of::<u32>() + chunks.sum::<usize>() * size_of::<S>()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.taken == 0
     }

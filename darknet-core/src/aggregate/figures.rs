@@ -1,4 +1,6 @@
-use super::{Aggregate, Icmp, Observation, Ports, Seed, Survey, Totals};
+use darknet_ebpf::Payload;
+
+use super::{Aggregate, Icmp, Observation, Ports, Seed, Survey, Totals, joint::joint};
 
 /// Everything that a snapshot prints.
 #[derive(Clone, Debug)]
@@ -9,12 +11,12 @@ pub struct Figures {
     pub ports: Ports,
     /// ICMP.
     pub icmp: Icmp,
-    /// Sources, networks, hosts, times to live and sizes.
+    /// Sources, networks, hosts, times to live, sizes and payloads.
     pub survey: Survey,
 }
 
 impl Figures {
-    /// Empty figures whose tables of sources take at most `memory` bytes.
+    /// Empty figures whose tables of sources take at most `memory` bytes; see [`Survey::new`].
     pub fn new(memory: usize, seed: &Seed) -> Self {
         Self {
             totals: Totals::default(),
@@ -40,68 +42,10 @@ impl<A: AsRef<Figures>, B> AsRef<Figures> for (A, B) {
     }
 }
 
-impl Aggregate for Figures {
-    #[inline]
-    fn observe(&mut self, observation: &Observation) {
-        self.observe_batch(std::slice::from_ref(observation));
-    }
-
-    #[inline]
-    fn observe_batch(&mut self, batch: &[Observation]) {
-        let Self {
-            totals,
-            ports,
-            icmp,
-            survey,
-        } = self;
-        // So that the later ones find them in the first-level cache.
-        for batch in batch.chunks(AT_A_TIME) {
-            totals.observe_batch(batch);
-            ports.observe_batch(batch);
-            icmp.observe_batch(batch);
-            survey.observe_batch(batch);
-        }
-    }
-
-    fn memory(&self) -> Vec<(&'static str, usize)> {
-        let Self {
-            totals,
-            ports,
-            icmp,
-            survey,
-        } = self;
-        [
-            totals.memory(),
-            ports.memory(),
-            icmp.memory(),
-            survey.memory(),
-        ]
-        .concat()
-    }
-
-    fn merge(&mut self, other: &mut Self) {
-        let Self {
-            totals,
-            ports,
-            icmp,
-            survey,
-        } = self;
-        totals.merge(&mut other.totals);
-        ports.merge(&mut other.ports);
-        icmp.merge(&mut other.icmp);
-        survey.merge(&mut other.survey);
-    }
-
-    fn reset(&mut self) {
-        let Self {
-            totals,
-            ports,
-            icmp,
-            survey,
-        } = self;
-        totals.reset();
-        ports.reset();
-        icmp.reset();
-        survey.reset();
-    }
-}
+// So that the later ones find packets in the first-level cache.
+joint!(Figures, AT_A_TIME, {
+    totals,
+    ports,
+    icmp,
+    survey
+});

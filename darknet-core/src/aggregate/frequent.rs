@@ -22,6 +22,11 @@ pub(super) trait Entry: Slot {
         false
     }
 
+    /// Decides anew which must not give way, before some do: a part of them at most.
+    fn choose(entries: &mut [Self]) {
+        let _ = entries;
+    }
+
     /// Adds what another entry has of the same key, but for what that missed.
     fn add(&mut self, other: &Self, seed: &Seed);
 }
@@ -83,6 +88,11 @@ impl<S: Entry> Frequent<S> {
         self.table.iter()
     }
 
+    /// Bytes that it takes.
+    pub(super) fn memory_used(&self) -> usize {
+        self.table.memory_used()
+    }
+
     pub(super) fn missed(&self) -> u64 {
         self.missed
     }
@@ -127,6 +137,7 @@ impl<S: Entry> Frequent<S> {
 
     /// Forgets the lower half of the entries that may give way, if there are any.
     fn give_way(&mut self, entries: &mut Vec<S>, may: impl Fn(&S) -> bool) {
+        S::choose(entries);
         let all = |entry: &S| entry.packets() + entry.missed();
         let mut counts: Vec<u64> = entries.iter().filter(|entry| may(entry)).map(all).collect();
         if counts.is_empty() {

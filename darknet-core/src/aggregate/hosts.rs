@@ -67,6 +67,8 @@ pub struct Overflow {
     pub sources: u64,
     /// Packets of pairs of source and port that had no room.
     pub port_hosts: u64,
+    /// Packets of payloads that had no room.
+    pub payloads: u64,
 }
 
 /// The source network of an address: IPv4 /24, IPv6 /48.

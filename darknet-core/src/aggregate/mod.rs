@@ -20,6 +20,8 @@ pub mod icmp;
 pub mod networks;
 /// Distinct hosts by how many packets each sent.
 pub mod packet_bins;
+/// What was sent to each port, in a fixed budget.
+pub mod payloads;
 /// Distinct hosts by port, in a fixed budget.
 pub mod port_distinct;
 /// Which hosts were seen at the ports of a watch list, exactly.
@@ -42,6 +44,7 @@ mod figures;
 mod frequent;
 mod frequent_sources;
 mod hash;
+mod joint;
 mod observation;
 mod registers;
 mod source;
@@ -61,6 +64,7 @@ pub use icmp::Icmp;
 pub use networks::Networks;
 pub use observation::Observation;
 pub use packet_bins::{PacketBin, PacketBins};
+pub use payloads::{PayloadSample, Payloads};
 pub use port_distinct::PortDistinct;
 pub use port_sets::PortSets;
 pub use ports::Ports;
@@ -68,6 +72,8 @@ pub use profiles::{Profile, Profiles};
 pub use survey::Survey;
 pub use top_sources::{TopSource, TopSources};
 pub use totals::Totals;
+
+use darknet_ebpf::Payload;
 
 /// Logical shards that work is divided into by a hash of the source.
 ///
@@ -123,6 +129,21 @@ pub trait Aggregate: Send {
         }
     }
 
+    /// How many bytes of each packet's payload [`observe_payload`](Self::observe_payload) is to see:
+    /// asked once, of a new one. Default: 0, and nobody looks for payloads.
+    fn payload_wanted(&self) -> usize {
+        0
+    }
+
+    /// Counts the payload of a packet, if it has one. `payload.bytes` are what was captured, as many
+    /// as are [wanted](Self::payload_wanted), or more where another aggregate wants them.
+    ///
+    /// Called before the packet itself is observed, for the packets of a shard in their order. Over
+    /// files and live frames; header records have no payload. Default: nothing.
+    fn observe_payload(&mut self, observation: &Observation, payload: &Payload<'_>) {
+        let _ = (observation, payload);
+    }
+
     /// Adds what `other` has counted. `other` may be left with anything: it is reset next.
     fn merge(&mut self, other: &mut Self);
 
@@ -141,38 +162,5 @@ pub trait Aggregate: Send {
     /// Default: nothing.
     fn publish(&self, live: &mut Self) {
         let _ = live;
-    }
-}
-
-impl<A: Aggregate, B: Aggregate> Aggregate for (A, B) {
-    #[inline]
-    fn observe(&mut self, observation: &Observation) {
-        self.0.observe(observation);
-        self.1.observe(observation);
-    }
-
-    #[inline]
-    fn observe_batch(&mut self, batch: &[Observation]) {
-        self.0.observe_batch(batch);
-        self.1.observe_batch(batch);
-    }
-
-    fn merge(&mut self, other: &mut Self) {
-        self.0.merge(&mut other.0);
-        self.1.merge(&mut other.1);
-    }
-
-    fn reset(&mut self) {
-        self.0.reset();
-        self.1.reset();
-    }
-
-    fn memory(&self) -> Vec<(&'static str, usize)> {
-        [self.0.memory(), self.1.memory()].concat()
-    }
-
-    fn publish(&self, live: &mut Self) {
-        self.0.publish(&mut live.0);
-        self.1.publish(&mut live.1);
     }
 }

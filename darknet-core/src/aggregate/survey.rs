@@ -1,21 +1,27 @@
-use super::{Aggregate, Census, Distributions, Observation, Seed};
+use darknet_ebpf::Payload;
+
+use super::{Aggregate, Census, Distributions, Observation, Payloads, Seed, joint::joint};
 
 /// What only the packets themselves say, where the kernel has counted the rest: sources and what each
-/// did, times to live and sizes.
+/// did, times to live and sizes, payloads.
 #[derive(Clone, Debug)]
 pub struct Survey {
     /// Sources, networks, hosts, and what each source did.
     pub sources: Census,
     /// Times to live and sizes.
     pub distributions: Distributions,
+    /// What was sent to each port; `None` where nobody looks for payloads.
+    pub payloads: Option<Payloads>,
 }
 
 impl Survey {
-    /// An empty survey whose sources take at most `memory` bytes; the rest takes 4.7 MB.
+    /// An empty survey whose sources take at most `memory` bytes, and payloads a thirty-second of
+    /// that beside them; the rest takes 4.7 MB.
     pub fn new(memory: usize, seed: &Seed) -> Self {
         Self {
             sources: Census::new(memory, seed),
             distributions: Distributions::default(),
+            payloads: Some(Payloads::new(memory / 32, seed)),
         }
     }
 }
@@ -32,45 +38,8 @@ impl<A: AsRef<Survey>, B> AsRef<Survey> for (A, B) {
     }
 }
 
-impl Aggregate for Survey {
-    #[inline]
-    fn observe(&mut self, observation: &Observation) {
-        self.observe_batch(std::slice::from_ref(observation));
-    }
-
-    #[inline]
-    fn observe_batch(&mut self, batch: &[Observation]) {
-        let Self {
-            sources,
-            distributions,
-        } = self;
-        distributions.observe_batch(batch);
-        sources.observe_batch(batch);
-    }
-
-    fn memory(&self) -> Vec<(&'static str, usize)> {
-        let Self {
-            sources,
-            distributions,
-        } = self;
-        [sources.memory(), distributions.memory()].concat()
-    }
-
-    fn merge(&mut self, other: &mut Self) {
-        let Self {
-            sources,
-            distributions,
-        } = self;
-        sources.merge(&mut other.sources);
-        distributions.merge(&mut other.distributions);
-    }
-
-    fn reset(&mut self) {
-        let Self {
-            sources,
-            distributions,
-        } = self;
-        sources.reset();
-        distributions.reset();
-    }
-}
+joint!(Survey, usize::MAX, {
+    distributions,
+    sources,
+    payloads
+});

@@ -82,6 +82,9 @@ pub struct Config {
     pub workers: Option<usize>,
     /// MiB that the tables of sources may take, for each open window. Default: 1024.
     pub memory: usize,
+    /// Whether payloads are sampled, where frames are delivered; they may hold personal data.
+    /// Default: true.
+    pub payloads: bool,
     /// MiB that the kernel's tables may take. Default: it depends on the host.
     pub kernel_memory: Option<usize>,
     /// Whether packets are also counted by class, port and source network together. Default:
@@ -175,6 +178,7 @@ impl Config {
     pub fn telescope(&self) -> Result<Telescope, Error> {
         self.check()?;
         let telescope = Telescope::new()
+            .with_payloads(self.payloads)
             .with_dark(self.dark()?)
             .with_window(self.window)?
             .with_memory(self.memory.saturating_mul(MIB))?;
@@ -224,6 +228,7 @@ impl Config {
             packets,
             workers,
             memory,
+            payloads,
             kernel_memory,
             networks_by_port,
             pins,
@@ -241,6 +246,7 @@ impl Config {
             ("packets", *packets != new.packets),
             ("workers", *workers != new.workers),
             ("memory", *memory != new.memory),
+            ("payloads", *payloads != new.payloads),
             ("kernel_memory", *kernel_memory != new.kernel_memory),
             (
                 "networks_by_port",
@@ -301,6 +307,7 @@ impl Default for Config {
             packets: Packets::Auto,
             workers: None,
             memory: 1024,
+            payloads: true,
             kernel_memory: None,
             networks_by_port: false,
             pins: None,

@@ -59,7 +59,7 @@ fn what_is_read_is_what_is_meant() {
     let config = parse(
         "interface = 'dark0'\nany = true\nexclude = ['10.0.0.1']\nwindow = '1h 30m'\n\
          rollup = ['days']\nzone = 'Asia/Tokyo'\nseed = '0xffffffffffffffff'\n\
-         packets = 'none'\nworkers = 3\nmemory = 4\nkernel_memory = 32\nnetworks_by_port = true\npins = '/p'\n\
+         packets = 'none'\nworkers = 3\nmemory = 4\npayloads = false\nkernel_memory = 32\nnetworks_by_port = true\npins = '/p'\n\
          filter.sources = ['2001:db8::/32', '10.0.0.0/8']\nfilter.action = 'pass'\n\
          [sample]\none_in = 4294967295\nof = 'networks'\n\
          [frames]\nring = 64\nframes = 128\nchunk = 2048\nhuge_pages = true\n\
@@ -78,6 +78,7 @@ fn what_is_read_is_what_is_meant() {
         packets: Packets::None,
         workers: Some(3),
         memory: 4,
+        payloads: false,
         kernel_memory: Some(32),
         networks_by_port: true,
         pins: Some("/p".into()),
@@ -448,6 +449,7 @@ fn only_what_may_change_while_it_runs_changes() {
         ("frames.ring", "64"),
         ("frames.zero_copy", "'never'"),
         ("memory", "1025"),
+        ("payloads", "false"),
         ("kernel_memory", "64"),
         ("networks_by_port", "true"),
         ("pins", "'/sys/fs/bpf/telescope'"),

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use darknet_ebpf::Cell;
+use darknet_ebpf::{Cell, Payload};
 
 use super::{clock::time_of_day, pool::Pool, timings::Waiting};
 use crate::{
@@ -122,6 +122,7 @@ impl<A: Aggregate> Observed<A> {
 pub(super) struct Epochs<A> {
     seed: Seed,
     pool: Arc<Pool<A>>,
+    payload_wanted: usize,
     open: Vec<(u32, Observed<A>)>,
     /// Packets of `epoch` that wait to be observed together.
     batch: Vec<Observation>,
@@ -133,6 +134,7 @@ impl<A: Aggregate> Epochs<A> {
     pub(super) fn new(seed: Seed, pool: Arc<Pool<A>>) -> Self {
         Self {
             seed,
+            payload_wanted: pool.payload_wanted(),
             pool,
             open: Vec::new(),
             batch: Vec::with_capacity(BATCH),
@@ -142,6 +144,26 @@ impl<A: Aggregate> Epochs<A> {
 
     pub(super) fn seed(&self) -> &Seed {
         &self.seed
+    }
+
+    /// Bytes of each payload that the aggregate wants.
+    #[inline]
+    pub(super) fn payload_wanted(&self) -> usize {
+        self.payload_wanted
+    }
+
+    /// Observes the payload of a packet that is pushed next.
+    #[inline(never)]
+    pub(super) fn observe_payload(
+        &mut self,
+        epoch: u32,
+        observation: &Observation,
+        payload: Payload<'_>,
+    ) {
+        let Payload { bytes, length } = payload;
+        let bytes = &bytes[..bytes.len().min(self.payload_wanted)];
+        let part = &mut self.at(epoch).part;
+        part.observe_payload(observation, &Payload { bytes, length });
     }
 
     /// Observes a packet of an epoch, soon.

@@ -27,6 +27,8 @@ pub struct LiveFigures<A = Survey> {
     /// What aggregates [publish](Aggregate::publish) while the window is open. `None` after that, and
     /// where it was not asked for, or a worker has not answered.
     pub published: Option<A>,
+    /// Whether packets came with their payloads, as frames.
+    pub(super) has_payloads: bool,
     pub(super) clocked: Clocked,
 }
 
@@ -50,6 +52,7 @@ impl<A: Aggregate> LiveFigures<A> {
             row_overflow,
             observed,
             published: None,
+            has_payloads: false,
             clocked,
         }
     }
@@ -64,8 +67,10 @@ impl<A: Aggregate> LiveFigures<A> {
             row_overflow,
             observed,
             published,
+            has_payloads,
             clocked,
         } = self;
+        *has_payloads &= other.has_payloads;
         clocked.merge(&other.clocked);
         // It is of one open window.
         *published = None;
@@ -100,9 +105,12 @@ impl<A: Aggregate + AsRef<Survey>> Window<LiveFigures<A>> {
             row_overflow: _,
             observed,
             published: _,
+            has_payloads,
             clocked,
         } = &self.aggregate;
         let networks_take = ("networks", networks.memory());
+        let survey = observed.as_ref().map(AsRef::as_ref);
+        let payloads = survey.and_then(|survey| survey.payloads.as_ref());
         let observed_takes = observed.as_ref().map(Aggregate::memory);
         let memory = [ports.memory(), icmp.memory(), vec![networks_take]];
         let memory = memory.into_iter().chain(observed_takes);
@@ -112,7 +120,8 @@ impl<A: Aggregate + AsRef<Survey>> Window<LiveFigures<A>> {
             icmp,
             networks: networks.is_complete().then(|| networks.iter().collect()),
             port_networks: networks.port_rows(),
-            survey: observed.as_ref().map(AsRef::as_ref),
+            survey,
+            payloads: payloads.filter(|_| *has_payloads),
             memory: memory.flatten().collect(),
             timings: Some(clocked.timings()),
         };

@@ -1,6 +1,6 @@
 use std::{hint::black_box, time::Duration};
 
-use darknet_ebpf::{Link, Metadata, Outer, Packet, outer};
+use darknet_ebpf::{Link, Malformed, Metadata, Outer, Packet, outer};
 
 use super::{
     clock::Clock,
@@ -140,7 +140,13 @@ pub(super) fn observe<A: Aggregate>(batch: &Batch<'_>, epochs: &mut Epochs<A>, o
             return;
         };
         for frame in ahead[..=last].iter().flatten() {
-            let Found { packet, end, mark } = found(frame);
+            let data = frame.data();
+            let Found {
+                packet,
+                network,
+                transport,
+                mark,
+            } = found(frame);
             let (epoch, time) = match mark {
                 Some((epoch, stamp)) => (epoch, clock.of(stamp)),
                 None => {
@@ -148,10 +154,16 @@ pub(super) fn observe<A: Aggregate>(batch: &Batch<'_>, epochs: &mut Epochs<A>, o
                     (open, clock.now())
                 }
             };
-            if end > frame.data().len() {
+            if network + packet.bytes as usize > data.len() {
                 epochs.at(epoch).cut += 1;
             }
             let observation = Observation::new(packet, time, epochs.seed());
+            if epochs.payload_wanted() > 0 {
+                let payload = packet.payload(data, network, transport);
+                if payload.length > 0 {
+                    epochs.observe_payload(epoch, &observation, payload);
+                }
+            }
             epochs.push(epoch, observation);
         }
     }
@@ -160,8 +172,10 @@ pub(super) fn observe<A: Aggregate>(batch: &Batch<'_>, epochs: &mut Epochs<A>, o
 /// What a frame is.
 pub(super) struct Found {
     packet: Packet,
-    /// Where the packet ends by its own length.
-    end: usize,
+    /// Where its IP header begins.
+    network: usize,
+    /// Where its transport header begins.
+    transport: usize,
     /// The epoch that it was counted in and the program's time, where the program could leave them with it.
     mark: Option<(u32, u64)>,
 }
@@ -174,7 +188,8 @@ pub(super) fn found(frame: &Frame<'_>) -> Found {
     match metadata.and_then(|metadata| Some((metadata.packet(data)?, metadata))) {
         Some((packet, metadata)) => Found {
             packet,
-            end: usize::from(metadata.network) + packet.bytes as usize,
+            network: metadata.network.into(),
+            transport: metadata.transport.into(),
             mark: Some((metadata.epoch, metadata.time)),
         },
         None => walk(data),
@@ -185,13 +200,21 @@ pub(super) fn found(frame: &Frame<'_>) -> Found {
 /// cannot be read was malformed.
 #[cold]
 fn walk(data: &[u8]) -> Found {
-    let (packet, network) = match outer(data, Link::Ethernet) {
-        Outer::Ip(ip) => (ip.packet(data).unwrap_or(Packet::MALFORMED), ip.network),
-        Outer::NotIp | Outer::Unreadable => (Packet::MALFORMED, 0),
+    let mut packet = Packet::MALFORMED;
+    let (network, transport) = match outer(data, Link::Ethernet) {
+        Outer::Ip(ip) => match ip.walk(data, &mut packet) {
+            Ok(transport) => (ip.network, transport),
+            Err(Malformed) => {
+                packet = Packet::MALFORMED;
+                (0, 0)
+            }
+        },
+        Outer::NotIp | Outer::Unreadable => (0, 0),
     };
     Found {
         packet,
-        end: network + packet.bytes as usize,
+        network,
+        transport,
         mark: None,
     }
 }

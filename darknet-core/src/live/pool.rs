@@ -12,6 +12,7 @@ pub(super) struct Pool<A> {
     /// The telescope, with the memory of one worker.
     share: Telescope,
     telescope: Telescope,
+    payload_wanted: usize,
     parts: ArrayQueue<A>,
     whole: ArrayQueue<A>,
 }
@@ -19,7 +20,7 @@ pub(super) struct Pool<A> {
 impl<A: Aggregate> Pool<A> {
     pub(super) fn new(workers: usize, telescope: &Telescope, make: Make<A>) -> Self {
         let telescope = telescope.clone();
-        Self {
+        let mut pool = Self {
             make,
             workers,
             share: Telescope {
@@ -27,10 +28,20 @@ impl<A: Aggregate> Pool<A> {
                 ..telescope.clone()
             },
             telescope,
+            payload_wanted: 0,
             // At most two windows are open.
             parts: ArrayQueue::new(2 * workers),
             whole: ArrayQueue::new(1),
-        }
+        };
+        let first = pool.small();
+        pool.payload_wanted = first.payload_wanted();
+        pool.return_part(first);
+        pool
+    }
+
+    /// Bytes of each payload that the aggregates want.
+    pub(super) fn payload_wanted(&self) -> usize {
+        self.payload_wanted
     }
 
     /// One for what a worker observes of a window.

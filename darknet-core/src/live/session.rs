@@ -148,7 +148,9 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
                 records,
             } = inheritance;
             let mut told = None;
+            let mut has_payloads = self.packets == Packets::Frames;
             if let Some(workers) = &self.workers {
+                has_payloads &= records.is_empty();
                 let rings = records.into_iter().flat_map(Records::into_rings);
                 workers.add(rings.map(Inlet::Headers).collect());
                 told = Some(workers.finish(figures.epoch as u32));
@@ -163,6 +165,7 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
             let first = self.telescope.window_start(begun).min(self.start);
             let mut window = self.checked(figures, told, cut, (first, self.end()));
             window.dark_is_known = same_dark;
+            window.aggregate.has_payloads = has_payloads;
             self.hand_over(window, event);
         }
         self.take_records();
@@ -344,7 +347,7 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
         (start, end): (Nanoseconds, Nanoseconds),
     ) -> Window<LiveFigures<A>> {
         figures.networks.set_by_port(self.settings.networks_by_port);
-        Window {
+        let mut window = Window {
             edges: Some((timestamp(start), timestamp(end))),
             epochs: Some((figures.first_epoch, figures.epoch)),
             ledger: figures.ledger.clone(),
@@ -352,7 +355,9 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
             faults: Vec::new(),
             dark_is_known: true,
             aggregate: LiveFigures::new(figures, observed, Clocked::new()),
-        }
+        };
+        window.aggregate.has_payloads = self.packets == Packets::Frames;
+        window
     }
 }
 

@@ -1,9 +1,9 @@
 use std::mem;
 
 use crossbeam::channel::{Receiver, Sender};
-use darknet_ebpf::{Cell, Outer, Packet, Version, outer};
+use darknet_ebpf::{Cell, Malformed, Outer, Packet, Payload, Version, outer};
 
-use super::{BATCH, Bank, Cut, Order, Report};
+use super::{Bank, Batch, Cut, Order, Report};
 use crate::{
     Error, Telescope,
     aggregate::Observation,
@@ -21,8 +21,10 @@ pub(super) struct Dispatcher<'a, A> {
     time: Nanoseconds,
     /// The banks that are open, in the order in which they were opened: at most two.
     open: Vec<Open>,
+    /// Bytes of each payload that aggregates want.
+    wanted: usize,
     orders: Vec<Sender<Order>>,
-    returned: Receiver<Vec<Observation>>,
+    returned: Receiver<Batch>,
     reports: Sender<Report<A>>,
     /// The source has lost nothing so far.
     complete: bool,
@@ -37,15 +39,16 @@ struct Open {
     windows: Option<(WindowNumber, WindowNumber)>,
     ledger: Ledger,
     /// What has not been handed over yet, for each worker.
-    pending: Vec<Vec<Observation>>,
+    pending: Vec<Batch>,
 }
 
 impl<'a, A> Dispatcher<'a, A> {
     pub(super) fn new(
         telescope: &'a Telescope,
         cut: Cut,
+        wanted: usize,
         orders: Vec<Sender<Order>>,
-        returned: Receiver<Vec<Observation>>,
+        returned: Receiver<Batch>,
         reports: Sender<Report<A>>,
     ) -> Self {
         Self {
@@ -54,6 +57,7 @@ impl<'a, A> Dispatcher<'a, A> {
             clock: Clock::new(telescope.window, telescope.grace),
             time: 0,
             open: Vec::with_capacity(2),
+            wanted,
             orders,
             returned,
             reports,
@@ -117,33 +121,41 @@ impl<'a, A> Dispatcher<'a, A> {
         open.ledger.untimed += u64::from(record.time.is_none());
         match self.fate(record) {
             None => self.open[at].ledger.end(Cell::Passed),
-            Some(packet) => self.deliver(at, packet),
+            Some((packet, payload)) => self.deliver(at, packet, payload),
         }
         if self.open.len() > 1 {
             self.close_old();
         }
     }
 
-    /// The packet as it is counted, or `None` if it passes.
+    /// The packet as it is counted, and what it carries, if that is wanted; or `None` if it passes.
     #[inline]
-    fn fate(&self, record: &Record<'_>) -> Option<Packet> {
+    fn fate<'r>(&self, record: &Record<'r>) -> Option<(Packet, Payload<'r>)> {
         let dark = &self.telescope.dark;
+        let malformed = (Packet::MALFORMED, Payload::default());
         match outer(record.data, record.link?) {
             Outer::NotIp => None,
-            Outer::Unreadable => dark.is_any().then_some(Packet::MALFORMED),
+            Outer::Unreadable => dark.is_any().then_some(malformed),
             Outer::Ip(ip) => {
                 let destination = match ip.version {
                     Version::V4 => ip.destination.v4().into(),
                     Version::V6 => ip.destination.v6(),
                 };
                 let is_dark = dark.is_dark(ip.version, destination);
-                is_dark.then(|| ip.packet(record.data).unwrap_or(Packet::MALFORMED))
+                is_dark.then(|| {
+                    let mut packet = Packet::MALFORMED;
+                    match ip.walk(record.data, &mut packet) {
+                        Ok(_) if self.wanted == 0 => (packet, Payload::default()),
+                        Ok(at) => (packet, packet.payload(record.data, ip.network, at)),
+                        Err(Malformed) => malformed,
+                    }
+                })
             }
         }
     }
 
     #[inline]
-    fn deliver(&mut self, at: usize, packet: Packet) {
+    fn deliver(&mut self, at: usize, packet: Packet, payload: Payload<'_>) {
         let observation = Observation::new(packet, self.time, &self.telescope.seed);
         let worker = observation.shard() % self.orders.len();
         let Open {
@@ -155,10 +167,10 @@ impl<'a, A> Dispatcher<'a, A> {
         ledger.counted += 1;
         ledger.end(Cell::Delivered);
         let pending = &mut pending[worker];
-        pending.push(observation);
-        if pending.len() == BATCH {
+        pending.push(observation, payload, self.wanted);
+        if pending.is_full() {
             let empty = self.returned.try_recv();
-            let empty = empty.unwrap_or_else(|_| Vec::with_capacity(BATCH));
+            let empty = empty.unwrap_or_else(|_| Batch::new());
             let batch = mem::replace(pending, empty);
             let order = Order::Observe { bank: *bank, batch };
             self.stopped |= self.orders[worker].send(order).is_err();
@@ -166,7 +178,7 @@ impl<'a, A> Dispatcher<'a, A> {
     }
 
     fn open(&mut self, bank: Bank) -> usize {
-        let pending = self.orders.iter().map(|_| Vec::with_capacity(BATCH));
+        let pending = self.orders.iter().map(|_| Batch::new());
         self.open.push(Open {
             bank,
             windows: None,

@@ -6,6 +6,7 @@
 //! closes, every worker sends what it has of it to the collector, which merges, checks the ledger
 //! and calls back.
 
+mod batch;
 mod collector;
 mod dispatcher;
 mod worker;
@@ -16,18 +17,17 @@ use crossbeam::{channel, queue::ArrayQueue};
 
 use crate::{
     Error, Telescope,
-    aggregate::{Aggregate, Observation},
+    aggregate::Aggregate,
     ledger::Ledger,
     part::Part,
     source::Source,
     time::{Nanoseconds, WindowNumber},
     window::Window,
 };
+use batch::Batch;
 use collector::Collector;
 use dispatcher::Dispatcher;
 
-/// Packets that go to a worker at a time: 64 KiB.
-const BATCH: usize = 512;
 /// Batches that wait for a worker, before the dispatcher does.
 const BATCHES_WAITING: usize = 32;
 
@@ -46,9 +46,9 @@ type Bank = WindowNumber;
 /// What a worker is told.
 enum Order {
     /// Observe a batch.
-    Observe { bank: Bank, batch: Vec<Observation> },
+    Observe { bank: Bank, batch: Batch },
     /// Observe the last batch of a bank, and report what is in it.
-    Close { bank: Bank, batch: Vec<Observation> },
+    Close { bank: Bank, batch: Batch },
 }
 
 /// What the collector is told.
@@ -77,6 +77,10 @@ pub(crate) fn run<S: Source, A: Aggregate>(
     let workers = telescope.workers.get();
     // A clean aggregate for each window that can be open, at each worker.
     let clean = ArrayQueue::new(workers * 2);
+    let first = make();
+    let wanted = first.payload_wanted();
+    // It is the first that a worker takes.
+    clean.push(first).ok();
     let (reports, inbox) = channel::bounded(workers * 2);
     let (returns, returned) = channel::bounded(workers * (BATCHES_WAITING + 2));
     thread::scope(|scope| {
@@ -95,7 +99,7 @@ pub(crate) fn run<S: Source, A: Aggregate>(
         let named = thread::Builder::new().name("collector".into());
         let collector = named.spawn_scoped(scope, move || collector.collect(&inbox));
         let collector = collector.map_err(Error::Thread)?;
-        let mut dispatcher = Dispatcher::new(telescope, cut, orders, returned, reports);
+        let mut dispatcher = Dispatcher::new(telescope, cut, wanted, orders, returned, reports);
         let outcome = dispatcher.run(source);
         dispatcher.finish(source.is_complete());
         match collector.join() {

@@ -3,11 +3,8 @@ use crossbeam::{
     queue::ArrayQueue,
 };
 
-use super::{Bank, Order, Report};
-use crate::{
-    aggregate::{Aggregate, Observation},
-    part::Part,
-};
+use super::{Bank, Batch, Order, Report};
+use crate::{aggregate::Aggregate, part::Part};
 
 /// What a worker has of a bank.
 struct Open<A> {
@@ -19,7 +16,7 @@ struct Open<A> {
 pub(super) fn work<A: Aggregate>(
     orders: &Receiver<Order>,
     reports: &Sender<Report<A>>,
-    returns: &Sender<Vec<Observation>>,
+    returns: &Sender<Batch>,
     clean: &ArrayQueue<A>,
     make: &impl Fn() -> A,
 ) {
@@ -36,7 +33,11 @@ pub(super) fn work<A: Aggregate>(
             });
             open.len() - 1
         });
-        open[at].part.observe(&batch);
+        let part = &mut open[at].part;
+        for (observation, payload) in batch.payloads() {
+            part.observe_payload(observation, &payload);
+        }
+        part.observe(&batch.packets);
         batch.clear();
         // Whether it is used again or freed does not matter.
         let _ = returns.try_send(batch);

@@ -2,10 +2,14 @@ use std::{cmp::Reverse, fmt, net::IpAddr};
 
 use darknet_ebpf::{Class, IcmpKey, PortTable, Tool};
 use ipnet::IpNet;
+use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use super::highest;
-use crate::aggregate::{Icmp, PacketBin, Ports, hosts::PortHosts};
+use crate::{
+    aggregate::{Icmp, PacketBin, PayloadSample, Ports, hosts::PortHosts},
+    time::timestamp,
+};
 
 /// A row of `ports`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -141,6 +145,78 @@ pub struct SizeRow {
     pub bytes: u32,
     /// Packets.
     pub packets: u64,
+}
+
+/// A row of `payloads`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PayloadRow {
+    /// The class.
+    pub class: TableName,
+    /// The port.
+    pub port: u16,
+    /// Packets that carried it.
+    pub packets: u64,
+    /// Packets that may have carried it beside these, at most: 0 unless there was no room for all.
+    pub missed: u64,
+    /// The time of the first of them.
+    pub first: Timestamp,
+    /// The time of the last of them.
+    pub last: Timestamp,
+    /// Bytes that it has.
+    pub length: u32,
+    /// Its SHA-256; `None` if it has more than 2,048 bytes, or not all were captured.
+    #[serde(serialize_with = "optional_hex")]
+    pub sha256: Option<[u8; 32]>,
+    /// Its first 256 bytes, as far as they were captured.
+    #[serde(serialize_with = "hex")]
+    pub sample: Vec<u8>,
+}
+
+impl From<PayloadSample> for PayloadRow {
+    fn from(sample: PayloadSample) -> Self {
+        let PayloadSample {
+            table,
+            port,
+            packets,
+            missed,
+            first,
+            last,
+            length,
+            bytes,
+            sha256,
+        } = sample;
+        Self {
+            class: TableName(table),
+            port,
+            packets,
+            missed,
+            first: timestamp(first),
+            last: timestamp(last),
+            length,
+            sha256,
+            sample: bytes,
+        }
+    }
+}
+
+/// Bytes as digits, shown as they are written.
+struct Hex<'a>(&'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+    }
+}
+
+fn hex<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&Hex(bytes))
+}
+
+fn optional_hex<S: Serializer>(bytes: &Option<[u8; 32]>, serializer: S) -> Result<S::Ok, S::Error> {
+    match bytes {
+        Some(bytes) => hex(bytes, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 fn class_name<S: Serializer>(class: &Class, serializer: S) -> Result<S::Ok, S::Error> {

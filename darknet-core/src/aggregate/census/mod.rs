@@ -140,6 +140,7 @@ impl Census {
         Overflow {
             sources: self.forgotten().packets,
             port_hosts: self.pairs_overflow,
+            ..Overflow::default()
         }
     }
 

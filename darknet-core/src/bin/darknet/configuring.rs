@@ -274,6 +274,7 @@ mod tests {
                 config.frames.huge_pages = true;
             }),
             (&["--memory", "8"], &|config| config.memory = 8),
+            (&["--payloads=false"], &|config| config.payloads = false),
             (&["--kernel-memory", "128"], &|config| {
                 config.kernel_memory = Some(128);
             }),

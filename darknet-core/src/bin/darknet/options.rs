@@ -45,6 +45,17 @@ pub(crate) struct Counting {
     /// a place in tables, and others on this host can read this line: live, the file is the place.
     #[arg(long, value_name = "NUMBER", value_parser = parse_seed)]
     seed: Option<u64>,
+
+    /// Sample what was sent to each port, of packets that come whole; it may hold personal data
+    /// [default: true].
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    payloads: Option<bool>,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -77,6 +88,9 @@ impl Counting {
         if let Some(number) = self.seed {
             telescope = telescope.with_seed(Seed::fixed(number));
         }
+        if let Some(payloads) = self.payloads {
+            telescope = telescope.with_payloads(payloads);
+        }
         Ok(telescope)
     }
 
@@ -108,6 +122,7 @@ impl Counting {
             config.zone = zone.clone();
         }
         config.seed = self.seed.or(config.seed);
+        config.payloads = self.payloads.unwrap_or(config.payloads);
     }
 
     /// A negative window is none, which is refused.
