@@ -105,6 +105,10 @@ fn json_has_the_layout_of_the_schema() {
         ("icmp", "version type code packets bytes"),
         ("networks", "network packets bytes"),
         ("sources", "source packets"),
+        (
+            "payloads",
+            "class port packets missed first last length sha256 sample",
+        ),
     ] {
         let rows = document[table].as_array().expect("a list");
         assert!(!rows.is_empty(), "{table}");

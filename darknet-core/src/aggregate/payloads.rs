@@ -217,24 +217,60 @@ impl Kept {
         self.first = self.first.min(time);
         self.last = self.last.max(time);
     }
+}
+
+/// A payload over all shards.
+#[derive(Clone, Copy)]
+struct Row<'a> {
+    packets: u64,
+    missed: u64,
+    first: Nanoseconds,
+    last: Nanoseconds,
+    /// What it is.
+    kept: &'a Kept,
+}
+
+impl<'a> Row<'a> {
+    /// Most packets first, then by what doesn't depend on the seed.
+    fn order(&self) -> impl Ord + use<'a> {
+        let Kept {
+            table,
+            port,
+            length,
+            captured,
+            sha256,
+            bytes,
+            ..
+        } = self.kept;
+        let packets = Reverse(self.packets);
+        (packets, table, port, length, bytes, captured, sha256)
+    }
 
     fn sample(&self) -> PayloadSample {
-        let bytes = &self.bytes[..usize::from(self.captured).min(KEPT)];
-        let is_whole = u32::from(self.captured) == self.length;
-        let sha256 = || match usize::from(self.captured) {
-            ..=KEPT => Sha256::digest(bytes).into(),
-            _ => self.sha256,
-        };
+        let &Kept {
+            table,
+            port,
+            length,
+            captured,
+            sha256,
+            ref bytes,
+            ..
+        } = self.kept;
+        let bytes = &bytes[..KEPT.min(captured.into())];
+        let is_whole = u32::from(captured) == length;
         PayloadSample {
-            table: self.table,
-            port: self.port,
+            table,
+            port,
             packets: self.packets,
             missed: self.missed,
             first: self.first,
             last: self.last,
-            length: self.length,
+            length,
             bytes: bytes.to_vec(),
-            sha256: is_whole.then(sha256),
+            sha256: is_whole.then(|| match usize::from(captured) {
+                ..=KEPT => Sha256::digest(bytes).into(),
+                _ => sha256,
+            }),
         }
     }
 }
@@ -253,46 +289,44 @@ impl Payloads {
     /// what they are. 0 is all of them.
     pub fn top(&self, count: usize) -> Vec<PayloadSample> {
         let mut tables = PortTable::ALL.map(|_| HashMap::new());
-        for kept in self.over_shards() {
-            let ports: &mut HashMap<u16, (u64, Vec<Kept>)> = &mut tables[kept.table as usize];
-            let (packets, payloads) = ports.entry(kept.port).or_default();
-            *packets += kept.packets;
-            payloads.push(kept);
+        for row in self.rows() {
+            let ports: &mut HashMap<u16, (u64, Vec<Row<'_>>)> =
+                &mut tables[row.kept.table as usize];
+            let (packets, payloads) = ports.entry(row.kept.port).or_default();
+            *packets += row.packets;
+            payloads.push(row);
         }
         let ports = tables.into_iter().flat_map(|ports| {
             highest(ports, count, |&(port, (packets, _))| {
                 (Reverse(packets), port)
             })
         });
-        let payloads = ports.flat_map(|(_, (_, payloads))| highest(payloads, count, Self::order));
-        let payloads = highest(payloads, 0, Self::order);
-        payloads.iter().map(Kept::sample).collect()
-    }
-
-    /// By what doesn't depend on the seed.
-    fn order(kept: &Kept) -> impl Ord + use<> {
-        let packets = Reverse(kept.packets);
-        let what = (kept.length, kept.bytes, kept.captured, kept.sha256);
-        (packets, kept.table, kept.port, what)
+        let rows = ports.flat_map(|(_, (_, payloads))| highest(payloads, count, Row::order));
+        let rows = highest(rows, 0, Row::order);
+        rows.iter().map(Row::sample).collect()
     }
 
     /// Each payload once.
-    fn over_shards(&self) -> impl Iterator<Item = Kept> {
+    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         let missed = self.missed();
-        let mut payloads: HashMap<u64, Kept> = HashMap::new();
+        let mut rows: HashMap<u64, Row<'_>> = HashMap::new();
         for shard in &self.shards {
-            for theirs in shard.iter() {
-                let mine = payloads.entry(theirs.key).or_insert_with(|| Kept {
+            for kept in shard.iter() {
+                let row = rows.entry(kept.key).or_insert(Row {
                     packets: 0,
                     missed,
-                    ..*theirs
+                    first: kept.first,
+                    last: kept.last,
+                    kept,
                 });
-                mine.add(theirs, &self.seed);
+                row.packets += kept.packets;
+                row.first = row.first.min(kept.first);
+                row.last = row.last.max(kept.last);
                 // Where it is not there, it may have been missed altogether.
-                mine.missed = mine.missed - shard.missed() + theirs.missed;
+                row.missed = row.missed - shard.missed() + kept.missed;
             }
         }
-        payloads.into_values()
+        rows.into_values()
     }
 
     /// Packets that a payload which is not there may have had, at most; 0 if all fit.

@@ -86,3 +86,52 @@ impl Batch {
         bytes.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use darknet_ebpf::Packet;
+
+    use super::*;
+    use crate::aggregate::Seed;
+
+    #[test]
+    fn packets_and_their_payloads_stay_together_until_it_is_full_of_either() {
+        let seed = Seed::fixed(0);
+        let long = [7; 3_000];
+        // How long payloads are, and how many packets it takes.
+        for (length, packets) in [(0, PACKETS), (100, PACKETS), (3_000, BYTES.div_ceil(2_000))] {
+            let mut batch = Batch::new();
+            for time in 0.. {
+                if batch.is_full() {
+                    break;
+                }
+                let packet = Observation::new(Packet::MALFORMED, time, &seed);
+                // Each third packet has none; of the last byte, nothing was captured.
+                let length = if time % 3 == 0 { 0 } else { length };
+                let bytes = &long[..length.saturating_sub(1)];
+                let length = length as u32;
+                batch.push(packet, Payload { bytes, length }, 2_000);
+            }
+            let with_payload = batch.payloads().count();
+            for (packet, payload) in batch.payloads() {
+                assert_ne!(packet.time % 3, 0);
+                assert_eq!(payload.length, length as u32);
+                assert_eq!(payload.bytes, &long[..(length - 1).min(2_000)]);
+            }
+            let of_length = if length == 0 {
+                0
+            } else {
+                batch.packets.len() * 2 / 3
+            };
+            assert_eq!(with_payload, of_length, "{length}");
+            if length < 3_000 {
+                assert_eq!(batch.packets.len(), packets, "{length}");
+            } else {
+                assert_eq!(with_payload, packets, "{length}");
+            }
+            batch.clear();
+            assert_eq!(batch.payloads().count(), 0);
+            assert!(batch.packets.is_empty() && !batch.is_full());
+        }
+    }
+}

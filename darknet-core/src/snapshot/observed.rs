@@ -3,7 +3,8 @@ use super::Snapshot;
 impl Snapshot {
     /// Takes over what only closed windows say, in the tables of a window that is open: sources and
     /// hosts, times to live, sizes, and what tables take. They are then those of `closed`, and
-    /// [`observed_until`](Self::observed_until) says so. Nothing, where no packets are delivered.
+    /// [`observed_until`](Self::observed_until) says so. Nothing, where no packets are delivered. Payloads
+    /// are left out: they are for documents only.
     pub fn keep_observed(&mut self, closed: &Self) {
         // It is there wherever packets are delivered, whatever has overflowed.
         if closed.ttls.is_none() {
