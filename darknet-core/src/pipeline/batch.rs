@@ -99,7 +99,8 @@ mod tests {
         let seed = Seed::fixed(0);
         let long = [7; 3_000];
         // How long payloads are, how many packets it takes, and how many of them have one.
-        for (length, packets, with_payload) in [(0, 512, 0), (100, 512, 341), (3_000, 50, 33)] {
+        for (length, packets, with_payload) in [(0_usize, 512, 0), (100, 512, 341), (3_000, 50, 33)]
+        {
             let mut batch = Batch::new();
             for time in 0.. {
                 if batch.is_full() {
