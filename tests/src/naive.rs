@@ -500,7 +500,8 @@ fn counted(packet: &Packet) -> Counted {
 fn walked_with_payload(bytes: &[u8], link: Link) -> Verdict {
     let mut verdict = walked(bytes, link);
     if let (Verdict::Counted(counted), Outer::Ip(ip)) = (&mut verdict, outer(bytes, link)) {
-        let (packet, transport) = ip.walk(bytes).expect("it was counted");
+        let mut packet = Packet::MALFORMED;
+        let transport = ip.walk(bytes, &mut packet).expect("it was counted");
         let payload = packet.payload(bytes, ip.network, transport);
         let length = payload.length as usize;
         counted.payload = (length > 0).then(|| (payload.bytes.to_vec(), length));
