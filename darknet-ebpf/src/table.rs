@@ -19,7 +19,7 @@ use darknet_ebpf::{
 
 use crate::{
     atomic::Shared,
-    maps::{BY_PORT, LINES, NETWORKS, SEED, WIDE},
+    maps::{BY_PORT, IN_ORDER, LINES, NETWORKS, SEED, WIDE},
 };
 
 /// Counts a packet for its source network.
@@ -202,8 +202,12 @@ fn add_to_line(part: &mut Part, slot: Slot, line: u32, bank: u32) -> Outcome {
             let claimed = Packed::empty(CLAIMED).0;
             if value.replace(0, claimed) {
                 key.store(slot.key);
-                // Nobody else writes what is claimed.
-                value.replace(claimed, slot.value.0);
+                // Nobody else writes what is claimed; the key has to be seen before the value is.
+                if IN_ORDER.load() != 0 {
+                    value.store(slot.value.0);
+                } else {
+                    value.replace(claimed, slot.value.0);
+                }
                 return Outcome::Added;
             }
             // Somebody was quicker, perhaps with the same network: two slots of it add up.

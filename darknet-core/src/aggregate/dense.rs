@@ -6,8 +6,9 @@ use super::{Seed, table::Slot};
 /// For entries of several cache lines: free places take no memory, and growing moves no entry.
 #[derive(Clone, Debug)]
 pub(super) struct Dense<S> {
-    /// One more than the number of an entry, or 0: open addressing, linear probing from a seeded
-    /// hash. A power of two.
+    /// One more than the number of an entry, under eight bits of its hash, so that most entries of
+    /// other keys are passed by without a look at them; or 0. Open addressing, linear probing from a
+    /// seeded hash. A power of two.
     index: Vec<u32>,
     /// Each as large as the others.
     chunks: Vec<Vec<S>>,
@@ -22,16 +23,18 @@ const CHUNK: usize = 128;
 const INDEX_BYTES: usize = 11;
 /// Places of an index that has its first entry.
 const PLACES_AT_FIRST: usize = 16;
+/// The bits of the number.
+const NUMBER: u32 = (1 << 24) - 1;
 
 impl<S: Slot> Dense<S> {
-    /// An empty table that takes at most `bytes`, or twelve entries.
+    /// An empty table that takes at most `bytes`, or twelve entries; no more than 2^24 of them.
     pub(super) fn new(bytes: usize) -> Self {
         let entries = bytes / (size_of::<S>() + INDEX_BYTES);
         Self {
             index: Vec::new(),
             chunks: Vec::new(),
             taken: 0,
-            capacity: entries.max(PLACES_AT_FIRST / 4 * 3),
+            capacity: entries.clamp(PLACES_AT_FIRST / 4 * 3, NUMBER as usize),
         }
     }
 
@@ -55,7 +58,8 @@ impl<S: Slot> Dense<S> {
     #[inline]
     pub(super) fn first(&self, hash: u32) -> u32 {
         let mask = self.index.len().wrapping_sub(1);
-        self.index.get(hash as usize & mask).copied().unwrap_or(0)
+        let first = self.index.get(hash as usize & mask);
+        first.map_or(0, |first| first & NUMBER)
     }
 
     /// The entry with that number, to fetch its memory early.
@@ -86,11 +90,12 @@ impl<S: Slot> Dense<S> {
     fn find(&self, key: S::Key, hash: u32) -> Result<usize, usize> {
         let mask = self.index.len().wrapping_sub(1);
         let mut place = hash as usize & mask;
-        while let Some(&number) = self.index.get(place) {
-            let Some(at) = (number as usize).checked_sub(1) else {
+        while let Some(&found) = self.index.get(place) {
+            let Some(at) = ((found & NUMBER) as usize).checked_sub(1) else {
                 break;
             };
-            if self.chunks[at / CHUNK][at % CHUNK].key() == Some(key) {
+            let is_likely = (found ^ hash) & !NUMBER == 0;
+            if is_likely && self.chunks[at / CHUNK][at % CHUNK].key() == Some(key) {
                 return Ok(at);
             }
             place = (place + 1) & mask;
@@ -114,20 +119,27 @@ impl<S: Slot> Dense<S> {
         }
         self.chunks[at / CHUNK].push(S::of(key));
         self.taken += 1;
-        self.index[free] = u32::try_from(self.taken).expect("fewer than 2^32 entries");
+        self.index[free] = hash & !NUMBER | self.taken as u32;
         Some(at)
     }
 
     fn grow(&mut self, seed: &Seed) {
         let doubled = (self.index.len() * 2).max(PLACES_AT_FIRST);
         self.index = vec![0; doubled];
+        self.fill_index(seed);
+    }
+
+    /// Notes where each entry is, in an index that is empty.
+    fn fill_index(&mut self, seed: &Seed) {
+        let mask = self.index.len().wrapping_sub(1);
         for (entry, number) in self.chunks.iter().flatten().zip(1..) {
             let key = entry.key().expect("an entry");
-            let mut place = S::hash(key, seed) as usize & (doubled - 1);
+            let hash = S::hash(key, seed) as u32;
+            let mut place = hash as usize & mask;
             while self.index[place] != 0 {
-                place = (place + 1) & (doubled - 1);
+                place = (place + 1) & mask;
             }
-            self.index[place] = number;
+            self.index[place] = hash & !NUMBER | number;
         }
     }
 
@@ -137,6 +149,24 @@ impl<S: Slot> Dense<S> {
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut S> {
         self.chunks.iter_mut().flatten()
+    }
+
+    /// Keeps the entries that are to be kept, in their order.
+    pub(super) fn retain(&mut self, mut keeps: impl FnMut(&S) -> bool, seed: &Seed) {
+        let mut kept = 0;
+        for at in 0..self.taken {
+            if keeps(&self.chunks[at / CHUNK][at % CHUNK]) {
+                self.chunks[kept / CHUNK][kept % CHUNK] = self.chunks[at / CHUNK][at % CHUNK];
+                kept += 1;
+            }
+        }
+        self.taken = kept;
+        // Those that are empty are not freed: they are filled again at once.
+        for (number, chunk) in self.chunks.iter_mut().enumerate() {
+            chunk.truncate(kept.saturating_sub(number * CHUNK));
+        }
+        self.index.fill(0);
+        self.fill_index(seed);
     }
 
     /// Makes these the entries, as far as there is room.
@@ -217,11 +247,19 @@ mod tests {
                 *expected.entry(key).or_insert(0) += 1;
             }
             prop_assert_eq!(contents(&table), expected.clone());
-            let entries: Vec<_> = table.iter().copied().filter(|entry| entry.key % 2 == 0).collect();
-            table.replace(entries, &seed);
+            table.retain(|entry| entry.key % 2 == 0, &seed);
             expected.retain(|key, _| key % 2 == 0);
-            prop_assert_eq!(contents(&table), expected);
+            prop_assert_eq!(contents(&table), expected.clone());
             prop_assert!(table.get(1, &seed).is_none());
+            for key in 0..500 {
+                prop_assert!(add(&mut table, key, &seed));
+                *expected.entry(key).or_insert(0) += 1;
+            }
+            prop_assert_eq!(contents(&table), expected.clone(), "what is free is used again");
+            let entries: Vec<_> = table.iter().copied().filter(|entry| entry.key % 3 == 0).collect();
+            table.replace(entries, &seed);
+            expected.retain(|key, _| key % 3 == 0);
+            prop_assert_eq!(contents(&table), expected);
         }
     }
 

@@ -23,7 +23,7 @@ pub(super) trait Entry: Slot {
     }
 
     /// Decides anew which must not give way, before some do: a part of them at most.
-    fn choose(entries: &mut [Self]) {
+    fn choose(entries: &mut [&mut Self]) {
         let _ = entries;
     }
 
@@ -60,6 +60,32 @@ impl std::ops::AddAssign for Forgotten {
         self.sources += sources;
         self.packets += packets;
     }
+}
+
+impl Forgotten {
+    /// Whether an entry has more than the `most` of those that give way; else it is forgotten.
+    fn keeps(&mut self, entry: &impl Entry, most: u64) -> bool {
+        let keeps = entry.packets() + entry.missed() > most;
+        if !keeps {
+            *self += Self {
+                sources: 1,
+                packets: entry.packets(),
+            };
+        }
+        keeps
+    }
+}
+
+/// The most packets that one of the lower half may have had, of the entries that may give way; `None` if
+/// none may.
+fn most_of_lower_half<S: Entry>(mut entries: Vec<&mut S>, may: impl Fn(&S) -> bool) -> Option<u64> {
+    S::choose(&mut entries);
+    let entries = entries.into_iter().filter(|entry| may(entry));
+    let mut counts: Vec<u64> = entries
+        .map(|entry| entry.packets() + entry.missed())
+        .collect();
+    let half = counts.len() / 2;
+    (!counts.is_empty()).then(|| *counts.select_nth_unstable(half).1)
 }
 
 impl<S: Entry> Frequent<S> {
@@ -123,9 +149,13 @@ impl<S: Entry> Frequent<S> {
 
     #[inline(never)]
     fn count_in_full(&mut self, key: S::Key, hash: u32, seed: &Seed, count: impl FnOnce(&mut S)) {
-        let mut entries: Vec<S> = self.table.iter().copied().collect();
-        self.give_way(&mut entries, |entry| !entry.stays());
-        self.table.replace(entries, seed);
+        let entries = self.table.iter_mut().collect();
+        if let Some(most) = most_of_lower_half(entries, |entry| !entry.stays()) {
+            self.missed = self.missed.max(most);
+            let forgotten = &mut self.forgotten;
+            let stays = |entry: &S| entry.stays() || forgotten.keeps(entry, most);
+            self.table.retain(stays, seed);
+        }
         if let Some(entry) = self.table.entry(key, hash, seed) {
             entry.set_missed(self.missed);
             count(entry);
@@ -137,26 +167,12 @@ impl<S: Entry> Frequent<S> {
 
     /// Forgets the lower half of the entries that may give way, if there are any.
     fn give_way(&mut self, entries: &mut Vec<S>, may: impl Fn(&S) -> bool) {
-        S::choose(entries);
-        let all = |entry: &S| entry.packets() + entry.missed();
-        let mut counts: Vec<u64> = entries.iter().filter(|entry| may(entry)).map(all).collect();
-        if counts.is_empty() {
-            return;
+        let all = entries.iter_mut().collect();
+        if let Some(most) = most_of_lower_half(all, &may) {
+            self.missed = self.missed.max(most);
+            let forgotten = &mut self.forgotten;
+            entries.retain(|entry| !may(entry) || forgotten.keeps(entry, most));
         }
-        let half = counts.len() / 2;
-        let (_, &mut median, _) = counts.select_nth_unstable(half);
-        self.missed = self.missed.max(median);
-        let forgotten = &mut self.forgotten;
-        entries.retain(|entry| {
-            let gives_way = may(entry) && all(entry) <= median;
-            if gives_way {
-                *forgotten += Forgotten {
-                    sources: 1,
-                    packets: entry.packets(),
-                };
-            }
-            !gives_way
-        });
     }
 
     /// Adds what another has counted.

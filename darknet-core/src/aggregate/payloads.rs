@@ -172,20 +172,27 @@ impl Entry for Kept {
     }
 
     /// Of each port the most frequent, then of each the second, and so on: a quarter of all.
-    fn choose(entries: &mut [Self]) {
-        let numbered = entries.iter().enumerate();
-        let mut by_port: Vec<_> = numbered
-            .map(|(at, kept)| (kept.place(), Reverse(kept.packets), kept.key, at))
+    fn choose(entries: &mut [&mut Self]) {
+        let numbered = entries.iter().zip(0..);
+        let mut by_port: Vec<u128> = numbered
+            .map(|(kept, at)| kept.rank((kept.table as u32) << 16 | u32::from(kept.port), at))
             .collect();
         by_port.sort_unstable();
         let mut by_rank = Vec::with_capacity(entries.len());
-        for ports in by_port.chunk_by(|one, other| one.0 == other.0) {
-            let ranked = ports.iter().enumerate();
-            by_rank.extend(ranked.map(|(rank, &(_, packets, key, at))| (rank, packets, key, at)));
+        for ranks in by_port.chunk_by(|one, other| one >> 104 == other >> 104) {
+            let ranks = ranks.iter().map(|rank| *rank as u32 & NUMBER);
+            by_rank.extend(
+                ranks
+                    .zip(0..)
+                    .map(|(at, rank)| entries[at as usize].rank(rank, at)),
+            );
         }
-        by_rank.sort_unstable();
-        for (number, (_, _, _, at)) in by_rank.into_iter().enumerate() {
-            entries[at].stays = number < entries.len() / 4;
+        let stay = entries.len() / 4;
+        if stay > 0 {
+            by_rank.select_nth_unstable(stay - 1);
+        }
+        for (number, rank) in by_rank.into_iter().enumerate() {
+            entries[(rank as u32 & NUMBER) as usize].stays = number < stay;
         }
     }
 
@@ -196,9 +203,17 @@ impl Entry for Kept {
     }
 }
 
+/// The bits of the number of an entry: a table has no more.
+const NUMBER: u32 = (1 << 24) - 1;
+
 impl Kept {
-    fn place(&self) -> (PortTable, u16) {
-        (self.table, self.port)
+    /// A number that sorts entries by `first`, below 2^24, then by packets, most first, then by hash;
+    /// the lowest 24 bits say where the entry is.
+    fn rank(&self, first: u32, at: u32) -> u128 {
+        const MOST: u64 = (1 << 40) - 1;
+        let packets = MOST - self.packets.min(MOST);
+        let [first, at] = [first, at].map(|number| u128::from(number & NUMBER));
+        first << 104 | u128::from(packets) << 64 | u128::from(self.key >> 24) << 24 | at
     }
 
     #[inline]

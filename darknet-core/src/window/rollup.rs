@@ -17,7 +17,8 @@ use crate::{
 /// Days are those of a time zone, so that some have 23 or 25 hours. Hours are counted from the start
 /// of their day, so a day is always made of whole ones; where clocks change by half an hour, the last
 /// one is shorter. A window belongs to the hour and the day in which it begins. One that begins before
-/// the hour that is open, as a clock was set back, belongs to that hour.
+/// the hour that is open, as a clock was set back, belongs to that hour; but one that begins more than
+/// an hour before it ends it, and so it is with days.
 ///
 /// What is merged is bounded as each window is: see [`Aggregate`](crate::aggregate::Aggregate). The
 /// open hour takes that once, and the open day once more; a length that is not asked for takes
@@ -70,7 +71,7 @@ pub struct Rolled<'a, A> {
     /// When it ends: not part of it.
     pub end: Timestamp,
     /// Whether a window came that begins after it. `false` of what was open when
-    /// [`finish`](Rollup::finish) was called.
+    /// [`finish`](Rollup::finish) was called, or when the clock was set back for long.
     pub is_over: bool,
     /// Whose hours and days these are.
     pub zone: &'a TimeZone,
@@ -180,9 +181,12 @@ impl<A: Contents + Clone> Rollup<A> {
             return;
         };
         for at in 0..self.lengths.len() {
-            let open = self.lengths[at].1.as_ref();
-            if open.is_some_and(|open| open.span.end <= start) {
-                self.close(at, true, &mut closed);
+            let Some(open) = &self.lengths[at].1 else {
+                continue;
+            };
+            let is_over = open.span.end <= start;
+            if is_over || open.span.is_long_after(start) {
+                self.close(at, is_over, &mut closed);
             }
         }
         match self.lengths.first_mut() {
@@ -247,6 +251,11 @@ impl<A> Rolled<'_, A> {
 }
 
 impl Span {
+    /// Whether a time is earlier than its start by more than its length.
+    fn is_long_after(&self, time: Timestamp) -> bool {
+        self.start.duration_since(time) > self.end.duration_since(self.start)
+    }
+
     /// The hour or the day of a time.
     fn new(length: Length, time: Timestamp, zone: &TimeZone) -> Self {
         let day = Self::day(time, zone);
