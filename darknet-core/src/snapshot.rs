@@ -118,7 +118,7 @@ pub struct RollupMark {
     /// The time zone by its name, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
-    /// Whether it was over; `false` where the telescope was stopped in it.
+    /// Whether it was over; `false` where the telescope was stopped in it, or the clock set back for long.
     pub is_over: bool,
 }
 

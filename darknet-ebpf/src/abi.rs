@@ -178,7 +178,7 @@ pub fn rows(packet: &Packet) -> [u32; 2] {
     PortTable::of(packet).map(|port| port.map_or(NO_ROW, |(table, port)| port_row(table, port)))
 }
 
-/// Rows that a processor keeps to itself: 4 KiB, which stay in its first cache.
+/// Rows that a processor keeps to itself: 4 KiB, beside the 32 KiB of its front of networks.
 pub const FRONT_ROWS: usize = 256;
 
 /// The place of a row in the front. The same port of several tables has several.

@@ -6,7 +6,7 @@ use crate::{
 
 /// Sizes of the parts of the table of source networks.
 pub mod rows {
-    /// Networks that a processor keeps to itself: 16 KiB, which stay in its first cache.
+    /// Networks that a processor keeps to itself: 32 KiB, most of which stay in its first cache.
     pub const FRONT: usize = 2048;
     /// Networks that are handed on together, so that their cache misses overlap.
     pub const STAGE: usize = 64;
@@ -38,17 +38,6 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// The key, as if it were filled.
-    #[inline(always)]
-    pub const fn network(self) -> NetworkKey {
-        NetworkKey {
-            key: self.key,
-            code: self.value.code(),
-        }
-    }
-}
-
-impl Slot {
     /// Adds one packet or more, of `other`, and returns what gives way to it: what was there before, if
     /// that is something else, or the sum, if it is a [portion](Packed::is_a_portion).
     #[inline(always)]
@@ -68,6 +57,15 @@ impl Slot {
         }
         self.value = sum;
         None
+    }
+
+    /// The key, as if it were filled.
+    #[inline(always)]
+    pub const fn network(self) -> NetworkKey {
+        NetworkKey {
+            key: self.key,
+            code: self.value.code(),
+        }
     }
 }
 

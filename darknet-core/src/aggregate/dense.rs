@@ -1,3 +1,5 @@
+use std::mem;
+
 use super::{Seed, table::Slot};
 
 /// A hash table with a fixed bound whose entries lie side by side, in the order in which they came,
@@ -114,10 +116,14 @@ impl<S: Slot> Dense<S> {
         }
         let at = self.taken;
         if at / CHUNK == self.chunks.len() {
-            self.chunks
-                .push(Vec::with_capacity(CHUNK.min(self.capacity)));
+            self.chunks.push(Vec::new());
         }
-        self.chunks[at / CHUNK].push(S::of(key));
+        let chunk = &mut self.chunks[at / CHUNK];
+        if chunk.len() == chunk.capacity() {
+            // A new one, or a clone, which has no more than it needs.
+            chunk.reserve_exact(CHUNK.min(self.capacity - (at - chunk.len())) - chunk.len());
+        }
+        chunk.push(S::of(key));
         self.taken += 1;
         self.index[free] = hash & !NUMBER | self.taken as u32;
         Some(at)
@@ -149,6 +155,16 @@ impl<S: Slot> Dense<S> {
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut S> {
         self.chunks.iter_mut().flatten()
+    }
+
+    /// Swaps entries, but not what there is room for; `false` if there is none for those of the other.
+    pub(super) fn swap(&mut self, other: &mut Self) -> bool {
+        if other.taken > self.capacity || self.taken > other.capacity {
+            return false;
+        }
+        mem::swap(self, other);
+        mem::swap(&mut self.capacity, &mut other.capacity);
+        true
     }
 
     /// Keeps the entries that are to be kept, in their order.
@@ -273,7 +289,7 @@ mod tests {
                 .count();
             assert_eq!(taken, table.capacity());
             assert!(taken >= least, "{taken} in {bytes}");
-            let used = table.index.len() * 4 + taken * size_of::<Counter>();
+            let used = table.memory_used();
             assert!(used <= bytes.max(12 * 8 + 64), "{used} of {bytes}");
             assert!(
                 add(&mut table, 0, &seed),

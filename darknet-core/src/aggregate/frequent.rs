@@ -177,8 +177,9 @@ impl<S: Entry> Frequent<S> {
 
     /// Adds what another has counted.
     pub(super) fn merge(&mut self, other: &mut Self, seed: &Seed) {
-        if self.table.is_empty() && self.missed == 0 {
-            std::mem::swap(self, other);
+        if self.table.is_empty() && self.missed == 0 && self.table.swap(&mut other.table) {
+            std::mem::swap(&mut self.missed, &mut other.missed);
+            std::mem::swap(&mut self.forgotten, &mut other.forgotten);
             return;
         }
         // A key that one of them doesn't have may have been missed there altogether.

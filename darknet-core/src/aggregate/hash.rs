@@ -9,8 +9,8 @@ use crate::Error;
 ///
 /// # Errors
 ///
-/// Text that is none, or a number of more than 64 bits. What was given is not repeated: it may be
-/// most of a secret.
+/// Text that is none, or a number of more than 64 bits. The error does not repeat what was given:
+/// it may be most of a secret.
 pub fn parse_seed(text: &str) -> Result<u64, Error> {
     let digits = |text: &str| text.starts_with(|digit: char| digit.is_ascii_hexdigit());
     let number = match text.strip_prefix("0x") {

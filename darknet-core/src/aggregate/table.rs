@@ -107,6 +107,16 @@ impl<S: Slot> Table<S> {
         true
     }
 
+    /// Swaps entries, but not what there is room for; `false` if there is none for those of the other.
+    pub(super) fn swap(&mut self, other: &mut Self) -> bool {
+        if other.slots.len() > self.bound || self.slots.len() > other.bound {
+            return false;
+        }
+        std::mem::swap(self, other);
+        std::mem::swap(&mut self.bound, &mut other.bound);
+        true
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &S> {
         self.slots.iter().filter(|slot| slot.key().is_some())
     }

@@ -158,13 +158,15 @@ impl Counters {
             ..BankFigures::default()
         };
         let bank = bank(epoch);
-        for own in Self::half(&self.parts, bank).chunks_exact(words_of::<Processor>()) {
-            figures.add_part(&own[offset_of!(Processor, part) / 8..]);
-        }
+        // Rows and networks before the fronts and stages: in a bank in use, what is handed on meanwhile
+        // is in neither, and not in both.
         for rows in Self::half(&self.rows, bank).chunks_exact(ROWS as usize) {
             figures.add_rows(rows);
         }
         figures.add_slots(Self::half(&self.networks, bank));
+        for own in Self::half(&self.parts, bank).chunks_exact(words_of::<Processor>()) {
+            figures.add_part(&own[offset_of!(Processor, part) / 8..]);
+        }
         self.for_each_wide(bank, |key, counts| figures.add_wide(key, counts))?;
         Ok(figures)
     }

@@ -64,6 +64,19 @@ impl BankFigures {
         *row_overflow += other.row_overflow;
     }
 
+    /// Lifts ports and ICMP messages to what was read of the same turn before. What is on its way from a
+    /// front to its row when that is read is in neither, and what was shown would be less again.
+    pub(crate) fn lift_to(&mut self, ports: &mut Ports, icmp: &mut Icmp) {
+        let lift = |rows: &mut [Counts], before: &[Counts]| {
+            for (row, before) in rows.iter_mut().zip(before) {
+                row.packets = row.packets.max(before.packets);
+                row.bytes = row.bytes.max(before.bytes);
+            }
+        };
+        lift(self.ports.rows_mut(), ports.rows_mut());
+        lift(self.icmp.rows_mut(), icmp.rows_mut());
+    }
+
     /// Adds the words of a [`Part`].
     pub(super) fn add_part(&mut self, words: &[AtomicU64]) {
         let field = |offset: usize, length: usize| &words[offset / 8..][..length];
@@ -192,4 +205,28 @@ fn word(word: &AtomicU64) -> u64 {
 
 pub(super) fn number(key: &[u8], offset: usize) -> u32 {
     u32::from_ne_bytes(*key[offset..].first_chunk().expect("a field of WideKey"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_shown_is_not_less_again() {
+        let row = |packets: u64| Counts {
+            packets,
+            bytes: 40 * packets,
+        };
+        let rows = |packets: [u64; 3]| {
+            let mut figures = BankFigures::default();
+            figures.ports.rows_mut()[..3].copy_from_slice(&packets.map(row));
+            figures.icmp.rows_mut()[..3].copy_from_slice(&packets.map(row));
+            figures
+        };
+        let (mut now, mut before) = (rows([5, 0, 9]), rows([7, 3, 8]));
+        now.lift_to(&mut before.ports, &mut before.icmp);
+        let expected = [7, 3, 9].map(row);
+        assert_eq!(now.ports.rows_mut()[..3], expected);
+        assert_eq!(now.icmp.rows_mut()[..3], expected);
+    }
 }

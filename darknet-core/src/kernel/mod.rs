@@ -328,7 +328,8 @@ impl Kernel {
     }
 
     /// What was counted since the last time, so far. Read in the middle of traffic, the figures
-    /// may differ from each other by the packets that came meanwhile.
+    /// may differ from each other by the packets that came meanwhile; of a port, an ICMP message or a
+    /// network, what a processor hands on at that moment may be missing, 32,768 packets at most.
     ///
     /// # Errors
     ///

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Error, Nanoseconds, Telescope,
-    aggregate::Aggregate,
+    aggregate::{Aggregate, Icmp, Ports},
     kernel::{BankFigures, Delivery, Inheritance, Kernel, Records, Settings},
     time::timestamp,
     window::Window,
@@ -39,6 +39,8 @@ pub(super) struct Session<'a, A> {
     pub(super) start: Nanoseconds,
     /// When workers were asked what they show of it, and it has not been shown yet.
     asked: Option<Instant>,
+    /// What was shown of the open turn, by its number.
+    shown: Option<(u64, Ports, Icmp)>,
     /// What the interface had missed when the last window closed.
     pub(super) missed: u64,
 }
@@ -89,6 +91,7 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
             account: Account::new(packets == Packets::Frames),
             start: telescope.window_start(time_of_day()),
             asked: None,
+            shown: None,
             missed: 0,
         };
         // Before the program is attached, so that no frame finds no socket.
@@ -274,7 +277,13 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
 
     /// The open window so far.
     pub(super) fn open(&mut self) -> Result<Window<LiveFigures<A>>, Error> {
-        let live = self.kernel.live()?;
+        let mut live = self.kernel.live()?;
+        if let Some((epoch, ports, icmp)) = &mut self.shown
+            && *epoch == live.epoch
+        {
+            live.lift_to(ports, icmp);
+        }
+        self.shown = Some((live.epoch, live.ports.clone(), live.icmp.clone()));
         let epoch = live.epoch as u32;
         let mut window = self.window(live, None, (self.start, self.end()));
         if let (Some(workers), Some(_)) = (&self.workers, self.asked.take()) {

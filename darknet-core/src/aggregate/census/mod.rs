@@ -330,10 +330,9 @@ impl Aggregate for Census {
 
     fn merge(&mut self, other: &mut Self) {
         self.pairs_overflow += other.pairs_overflow;
-        match (&mut self.lost, &mut other.lost) {
-            (Some(mine), Some(theirs)) => mine.merge(theirs),
-            (mine @ None, theirs) => *mine = theirs.take(),
-            (Some(_), None) => {}
+        if let Some(theirs) = &mut other.lost {
+            let new = || Box::new(PortDistinct::new(self.lost_memory));
+            self.lost.get_or_insert_with(new).merge(theirs);
         }
         for shard in 0..SHARDS {
             let (v4, v6) = &mut self.shards[shard];

@@ -105,8 +105,12 @@ impl<A: Address> Roll<A> {
         seed: &Seed,
         spill: &mut Spill<A>,
     ) {
-        if self.lines.len() == 0 && self.missed == 0 {
+        let is_empty = self.lines.len() == 0 && self.missed == 0;
+        if is_empty && other.used() <= self.memory && self.pairs.swap(&mut other.pairs) {
             std::mem::swap(self, other);
+            // What each has room for stays with it.
+            std::mem::swap(&mut self.memory, &mut other.memory);
+            std::mem::swap(&mut self.pairs, &mut other.pairs);
             return;
         }
         let (my_missed, their_missed) = (self.missed, other.missed);

@@ -309,3 +309,30 @@ fn within_bounds(census: &Census, packets: &[Packet]) -> Result<(), TestCaseErro
     );
     Ok(())
 }
+
+/// Live, each worker has a share of the memory, and what they have goes into one with all of it.
+#[test]
+fn what_fits_into_shares_of_the_memory_fits_into_the_whole() {
+    const MEMORY: usize = 8 << 20;
+    let seed = Seed::random();
+    let mut whole = Census::new(MEMORY, &seed);
+    for part in 0..4_u32 {
+        let mut share = Census::new(MEMORY / 4, &seed);
+        for source in 0..6_000 {
+            let packet = Packet {
+                class: Class::TcpSyn,
+                version: Version::V4,
+                source: Words::from_words([part << 16 | source, 0, 0, 0]),
+                ..Packet::MALFORMED
+            };
+            share.observe(&Observation::new(packet, 0, &seed));
+        }
+        assert_eq!(share.overflow(), Overflow::default(), "it fits");
+        whole.merge(&mut share);
+        share.reset();
+        let room = |census: &Census| census.shards[0].0.memory;
+        assert_eq!(room(&share), room(&whole) / 4, "its own is as it was");
+    }
+    assert_eq!(whole.overflow(), Overflow::default());
+    assert_eq!(whole.hosts().expect("room").all, 24_000);
+}

@@ -282,3 +282,29 @@ fn top_is_of_each_table_so_many_ports_and_of_these_so_many_payloads() {
     assert_eq!(found, expected);
     assert_eq!(payloads.top(0).len(), 30);
 }
+
+/// Live, each worker has a share of the memory, and what they have goes into one with all of it.
+#[test]
+fn what_fits_into_shares_of_the_memory_fits_into_the_whole() {
+    let seed = Seed::random();
+    let mut whole = Payloads::new(4 << 20, &seed);
+    for part in 0..4_u32 {
+        let mut share = Payloads::new(1 << 20, &seed);
+        for source in 0..1_600 {
+            let packet = from(Class::Udp, source, 53, 0, &seed);
+            send(
+                &mut share,
+                &packet,
+                &[part, source].map(u32::to_be_bytes).concat(),
+            );
+        }
+        assert_eq!(share.forgotten(), 0, "it fits");
+        whole.merge(&mut share);
+    }
+    assert_eq!((whole.forgotten(), whole.missed()), (0, 0));
+    assert_eq!(whole.top(0).len(), 4 * 1_600);
+    let [(_, bytes)] = whole.memory()[..] else {
+        panic!("not one part");
+    };
+    assert!(bytes <= 4 << 20, "{bytes}");
+}

@@ -152,7 +152,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
                     first
                 }
             };
-            show(closed.insert(total.snapshot(&dark, SUMMARY_ROWS)));
+            // The page is for anybody, and payloads may be personal.
+            let mut snapshot = total.snapshot(&dark, SUMMARY_ROWS);
+            snapshot.payloads = None;
+            show(closed.insert(snapshot));
         }
         Event::Changed(changed) => {
             screen.clear();
