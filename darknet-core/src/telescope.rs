@@ -102,7 +102,7 @@ impl Telescope {
 
     /// Bytes that the tables of sources may take at most, for each window that is open (two at
     /// most) at each worker together. Default: 1 GiB. Where they are full, the figures that would
-    /// be wrong are not printed. Samples of payloads take up to a thirty-second of it beside them.
+    /// be wrong are not printed. Samples of payloads take up to a sixty-fourth of it beside them.
     ///
     /// # Errors
     ///

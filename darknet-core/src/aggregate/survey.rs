@@ -15,13 +15,13 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// An empty survey whose sources take at most `memory` bytes, and payloads a thirty-second of
+    /// An empty survey whose sources take at most `memory` bytes, and payloads a sixty-fourth of
     /// that beside them; the rest takes 4.7 MB.
     pub fn new(memory: usize, seed: &Seed) -> Self {
         Self {
             sources: Census::new(memory, seed),
             distributions: Distributions::default(),
-            payloads: Some(Payloads::new(memory / 32, seed)),
+            payloads: Some(Payloads::new(memory / 64, seed)),
         }
     }
 }
