@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use darknet_ebpf::{Address, Class, Packet, Version};
 use proptest::prelude::*;
+use sha2::{Digest, Sha256};
 
 use super::*;
 
