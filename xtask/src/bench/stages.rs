@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
 /// What is done of it, up to which stage, and how many instructions that may take of a packet.
 const STAGES: [(&str, &str, u64); 4] = [
     ("ring", "taken and given back", 145),
-    ("metadata", "and what the program found is read", 280),
+    ("metadata", "and what the program found is read", 290),
     ("walk", "or the frame is walked", 400),
     ("aggregates", "metadata, and it is observed", 890),
 ];
