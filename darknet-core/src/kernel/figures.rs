@@ -64,17 +64,24 @@ impl BankFigures {
         *row_overflow += other.row_overflow;
     }
 
-    /// Lifts ports and ICMP messages to what was read of the same turn before. What is on its way from a
-    /// front to its row when that is read is in neither, and what was shown would be less again.
-    pub(crate) fn lift_to(&mut self, ports: &mut Ports, icmp: &mut Icmp) {
-        let lift = |rows: &mut [Counts], before: &[Counts]| {
-            for (row, before) in rows.iter_mut().zip(before) {
-                row.packets = row.packets.max(before.packets);
-                row.bytes = row.bytes.max(before.bytes);
+    /// Lifts ports and ICMP messages to what was `shown` of the same turn before, and that to them. What is
+    /// on its way from a front to its row when that is read is in neither, and there would be less again.
+    pub(crate) fn lift(&mut self, shown: &mut Self) {
+        if shown.epoch != self.epoch {
+            *shown = Self {
+                epoch: self.epoch,
+                ..Self::default()
+            };
+        }
+        let lift = |rows: &mut [Counts], shown: &mut [Counts]| {
+            for (row, shown) in rows.iter_mut().zip(shown) {
+                row.packets = row.packets.max(shown.packets);
+                row.bytes = row.bytes.max(shown.bytes);
+                *shown = *row;
             }
         };
-        lift(self.ports.rows_mut(), ports.rows_mut());
-        lift(self.icmp.rows_mut(), icmp.rows_mut());
+        lift(self.ports.rows_mut(), shown.ports.rows_mut());
+        lift(self.icmp.rows_mut(), shown.icmp.rows_mut());
     }
 
     /// Adds the words of a [`Part`].
@@ -223,10 +230,20 @@ mod tests {
             figures.icmp.rows_mut()[..3].copy_from_slice(&packets.map(row));
             figures
         };
-        let (mut now, mut before) = (rows([5, 0, 9]), rows([7, 3, 8]));
-        now.lift_to(&mut before.ports, &mut before.icmp);
+        let (mut now, mut shown) = (rows([5, 0, 9]), rows([7, 3, 8]));
+        now.lift(&mut shown);
         let expected = [7, 3, 9].map(row);
-        assert_eq!(now.ports.rows_mut()[..3], expected);
-        assert_eq!(now.icmp.rows_mut()[..3], expected);
+        for figures in [&mut now, &mut shown] {
+            assert_eq!(figures.ports.rows_mut()[..3], expected);
+            assert_eq!(figures.icmp.rows_mut()[..3], expected);
+        }
+        let mut next = rows([1, 0, 2]);
+        next.epoch = 1;
+        next.lift(&mut shown);
+        assert_eq!(
+            next.ports.rows_mut()[..3],
+            [1, 0, 2].map(row),
+            "another turn"
+        );
     }
 }

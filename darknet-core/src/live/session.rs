@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Error, Nanoseconds, Telescope,
-    aggregate::{Aggregate, Icmp, Ports},
+    aggregate::Aggregate,
     kernel::{BankFigures, Delivery, Inheritance, Kernel, Records, Settings},
     time::timestamp,
     window::Window,
@@ -39,8 +39,8 @@ pub(super) struct Session<'a, A> {
     pub(super) start: Nanoseconds,
     /// When workers were asked what they show of it, and it has not been shown yet.
     asked: Option<Instant>,
-    /// What was shown of the open turn, by its number.
-    shown: Option<(u64, Ports, Icmp)>,
+    /// What was shown of the open turn: ports and ICMP messages.
+    shown: BankFigures,
     /// What the interface had missed when the last window closed.
     pub(super) missed: u64,
 }
@@ -91,7 +91,7 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
             account: Account::new(packets == Packets::Frames),
             start: telescope.window_start(time_of_day()),
             asked: None,
-            shown: None,
+            shown: BankFigures::default(),
             missed: 0,
         };
         // Before the program is attached, so that no frame finds no socket.
@@ -278,12 +278,7 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
     /// The open window so far.
     pub(super) fn open(&mut self) -> Result<Window<LiveFigures<A>>, Error> {
         let mut live = self.kernel.live()?;
-        if let Some((epoch, ports, icmp)) = &mut self.shown
-            && *epoch == live.epoch
-        {
-            live.lift_to(ports, icmp);
-        }
-        self.shown = Some((live.epoch, live.ports.clone(), live.icmp.clone()));
+        live.lift(&mut self.shown);
         let epoch = live.epoch as u32;
         let mut window = self.window(live, None, (self.start, self.end()));
         if let (Some(workers), Some(_)) = (&self.workers, self.asked.take()) {
