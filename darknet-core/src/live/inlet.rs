@@ -1,6 +1,6 @@
 use std::{hint::black_box, time::Duration};
 
-use darknet_ebpf::{Link, Malformed, Metadata, Outer, Packet, outer};
+use darknet_ebpf::{Link, Metadata, Outer, Packet, abi::Walked, outer};
 
 use super::{
     clock::Clock,
@@ -200,21 +200,14 @@ pub(super) fn found(frame: &Frame<'_>) -> Found {
 /// cannot be read was malformed.
 #[cold]
 fn walk(data: &[u8]) -> Found {
-    let mut packet = Packet::MALFORMED;
-    let (network, transport) = match outer(data, Link::Ethernet) {
-        Outer::Ip(ip) => match ip.walk(data, &mut packet) {
-            Ok(transport) => (ip.network, transport),
-            Err(Malformed) => {
-                packet = Packet::MALFORMED;
-                (0, 0)
-            }
-        },
-        Outer::NotIp | Outer::Unreadable => (0, 0),
+    let walked = match outer(data, Link::Ethernet) {
+        Outer::Ip(ip) => Walked::of(&ip, data),
+        Outer::NotIp | Outer::Unreadable => Walked::MALFORMED,
     };
     Found {
-        packet,
-        network,
-        transport,
+        packet: walked.packet,
+        network: walked.network as usize,
+        transport: walked.transport as usize,
         mark: None,
     }
 }
