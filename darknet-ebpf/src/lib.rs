@@ -58,7 +58,7 @@ pub mod tool;
 
 pub use abi::{IcmpKey, PortTable};
 pub use class::Class;
-pub use dark::{is_dark, is_dark_v4};
+pub use dark::is_dark;
 pub use frame::Frame;
 pub use header::Header;
 pub use ledger::Cell;

@@ -25,11 +25,11 @@ use crate::{
 /// Counts a packet for its source network.
 #[inline(always)]
 pub(crate) fn count(part: &mut Part, bank: u32, packet: &Packet) {
-    // Apart from each other, or what only one of them needs would be found for both.
-    let key = match BY_PORT.load() {
-        0 => NetworkKey::of(packet, Grain::Network),
-        _ => NetworkKey::of(packet, Grain::Port),
+    let grain = match BY_PORT.load() {
+        0 => Grain::Network,
+        _ => Grain::Port,
     };
+    let key = NetworkKey::of(packet, grain);
     let one = Slot {
         key: key.key,
         value: Packed::empty(key.code).plus(Packed::one(packet.bytes)),

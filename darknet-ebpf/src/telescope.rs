@@ -11,7 +11,7 @@ use aya_log_ebpf::warn;
 use darknet_ebpf::{
     Cell, Class, Frame, Ip, Link, Malformed, Outer, Version,
     abi::{self, Part, Processor, Walked, bank, note},
-    is_dark, is_dark_v4, outer,
+    is_dark, outer,
 };
 
 use crate::{
@@ -170,7 +170,7 @@ fn destination_is_dark(ip: &Ip) -> bool {
         }
         Version::V4 => {
             let boundaries = DARK_V4.iter().take(DARK_V4_LENGTH.load() as usize);
-            is_dark_v4(any, boundaries.map(|at| at.load()), ip.destination.v4())
+            is_dark(any, boundaries.map(|at| at.load()), ip.destination.v4())
         }
         Version::V6 if MANY.load() != 0 => {
             longest(&DARK_V6_PREFIXES, ip.destination.v6().to_be_bytes()).unwrap_or(any)
