@@ -58,6 +58,8 @@ pub mod xsk;
 mod config;
 mod dark;
 mod error;
+#[expect(unsafe_code, reason = "owns memory by itself, and prefetches")]
+mod memory;
 mod nest;
 /// What a worker has of a window.
 mod part;

@@ -27,9 +27,6 @@ impl Figures {
     }
 }
 
-/// Packets that a census fetches memory for at a time.
-const AT_A_TIME: usize = 64;
-
 impl AsRef<Self> for Figures {
     fn as_ref(&self) -> &Self {
         self
@@ -43,7 +40,7 @@ impl<A: AsRef<Figures>, B> AsRef<Figures> for (A, B) {
 }
 
 // So that the later ones find packets in the first-level cache.
-joint!(Figures, AT_A_TIME, {
+joint!(Figures, {
     totals,
     ports,
     icmp,

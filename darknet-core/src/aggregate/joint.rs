@@ -4,10 +4,9 @@ use darknet_ebpf::Payload;
 
 use super::{Aggregate, Observation};
 
-/// Makes a type with these fields an aggregate: each counts all packets, in this order, so many of
-/// them at a time.
+/// Makes a type with these fields an aggregate: each counts all packets, in this order.
 macro_rules! joint {
-    ($type:ty, $at_a_time:expr, { $first:ident $(, $field:ident)* $(,)? }) => {
+    ($type:ty, { $first:ident $(, $field:ident)* $(,)? }) => {
         impl Aggregate for $type {
             #[inline]
             fn observe(&mut self, observation: &Observation) {
@@ -17,10 +16,8 @@ macro_rules! joint {
             #[inline]
             fn observe_batch(&mut self, batch: &[Observation]) {
                 let Self { $first $(, $field)* } = self;
-                for batch in batch.chunks($at_a_time) {
-                    $first.observe_batch(batch);
-                    $($field.observe_batch(batch);)*
-                }
+                $first.observe_batch(batch);
+                $($field.observe_batch(batch);)*
             }
 
             fn payload_wanted(&self) -> usize {

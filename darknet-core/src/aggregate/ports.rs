@@ -1,9 +1,12 @@
 use darknet_ebpf::PortTable;
 
 use super::{Aggregate, Counts, Observation, source::Place};
+use crate::memory::prefetch;
 
 /// Ports in a table.
 const PORTS: usize = 1 << 16;
+/// Packets by which a row is asked for before it is counted in.
+const LOOK_AHEAD: usize = 16;
 
 /// Packets and bytes by port, a table for each [`PortTable`].
 ///
@@ -53,6 +56,20 @@ impl Aggregate for Ports {
             if let Some(counts) = self.0.get_mut(place.row()) {
                 counts.add(observation.packet.bytes);
             }
+        }
+    }
+
+    #[inline]
+    fn observe_batch(&mut self, batch: &[Observation]) {
+        for (at, observation) in batch.iter().enumerate() {
+            // Second places are rare.
+            if let Some(ahead) = batch.get(at + LOOK_AHEAD)
+                && let [first, _] = Place::of(&ahead.packet)
+                && let Some(counts) = self.0.get(first.row())
+            {
+                prefetch(counts);
+            }
+            self.observe(observation);
         }
     }
 

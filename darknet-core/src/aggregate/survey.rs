@@ -38,7 +38,7 @@ impl<A: AsRef<Survey>, B> AsRef<Survey> for (A, B) {
     }
 }
 
-joint!(Survey, usize::MAX, {
+joint!(Survey, {
     distributions,
     sources,
     payloads

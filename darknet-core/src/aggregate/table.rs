@@ -1,4 +1,5 @@
 use super::Seed;
+use crate::memory::Wide;
 
 /// One place of a [`Table`]; [`Default`] is a free one.
 pub(super) trait Slot: Copy + Default {
@@ -17,8 +18,8 @@ pub(super) trait Slot: Copy + Default {
 /// linear probing from a seeded hash, at most three quarters full. A search looks at [`PROBES`]
 /// slots, so that whoever chose the hashes fills the table early but makes no search long.
 #[derive(Clone, Debug)]
-pub(super) struct Table<S> {
-    slots: Vec<S>,
+pub(super) struct Table<S: Slot> {
+    slots: Wide<S>,
     taken: usize,
     /// Slots at most: a power of two.
     bound: usize,
@@ -37,7 +38,7 @@ impl<S: Slot> Table<S> {
     pub(super) fn new(bytes: usize) -> Self {
         let slots = (bytes / size_of::<S>()).max(SLOTS_AT_FIRST);
         Self {
-            slots: Vec::new(),
+            slots: Wide::default(),
             taken: 0,
             bound: 1 << slots.ilog2(),
             is_stuck: false,
@@ -91,7 +92,7 @@ impl<S: Slot> Table<S> {
     /// Twice the slots; `false` if not all keys find a place there, so that it stays as it is.
     fn grow(&mut self, seed: &Seed) -> bool {
         let doubled = (self.slots.len() * 2).clamp(SLOTS_AT_FIRST, self.bound);
-        let mut slots = vec![S::default(); doubled];
+        let mut slots = Wide::new(doubled);
         for (key, slot) in self
             .slots
             .iter()
@@ -139,7 +140,7 @@ impl<S: Slot> Table<S> {
 
     /// Forgets everything. The memory is given back, so that one flood does not hold it for ever.
     pub(super) fn reset(&mut self) {
-        self.slots = Vec::new();
+        self.slots = Wide::default();
         self.taken = 0;
         self.is_stuck = false;
     }

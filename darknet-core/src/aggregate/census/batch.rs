@@ -1,10 +1,10 @@
-//! What becomes of a batch: the memory of all of its packets is read before the first is counted, and
-//! packets of one kind are counted together.
+//! What becomes of a batch: while its packets are counted, the memory of those that follow is asked for,
+//! and packets of one kind are counted together.
 //!
 //! Packets of a batch may be counted in any order, as all that is counted is sums, sets and extremes. Where
 //! sources may give way order does matter, and a batch is one packet.
 
-use std::hint::black_box;
+use std::iter;
 
 use darknet_ebpf::{Class, Version};
 
@@ -14,39 +14,89 @@ use super::{
     counting::Kind,
 };
 
-/// Packets whose memory is read at a time. As much as the first-level cache has room for: seven lines for
-/// each.
-pub(super) const LOOK_AHEAD: usize = 64;
+/// Packets of a batch. More than these three batches, of which one is counted, the next one's lines and
+/// rests are on their way, and places of the index for the one after, would not stay in the first-level
+/// cache.
+pub(super) const LOOK_AHEAD: usize = 32;
 
-/// The packets of each kind, by their place in the batch.
-struct Kinds {
-    places: [[u8; LOOK_AHEAD]; 4],
-    taken: [usize; 4],
-}
+/// The numbers that the sources of a batch most likely have.
+type Numbers = [u32; LOOK_AHEAD];
+
+/// The packets of each kind: a bit for each place in the batch.
+#[derive(Clone, Copy)]
+struct Kinds([u32; 4]);
+
+const _: () = assert!(LOOK_AHEAD == u32::BITS as usize);
 
 impl Kinds {
     #[inline]
-    fn add(&mut self, kind: Kind, place: usize) {
-        let taken = &mut self.taken[kind as usize];
-        self.places[kind as usize][*taken % LOOK_AHEAD] = place as u8;
-        *taken += 1;
-    }
-
-    #[inline]
-    fn of(&self, kind: Kind) -> impl Iterator<Item = usize> + '_ {
-        let taken = self.taken[kind as usize].min(LOOK_AHEAD);
-        self.places[kind as usize][..taken]
-            .iter()
-            .map(|&place| place.into())
+    fn of(self, kind: Kind) -> impl Iterator<Item = usize> {
+        let mut left = self.0[kind as usize];
+        iter::from_fn(move || {
+            let place = left.trailing_zeros() as usize;
+            left &= left.wrapping_sub(1);
+            (place < LOOK_AHEAD).then_some(place)
+        })
     }
 }
 
+/// Does something with the roll of a packet's source, whichever version it is of.
+macro_rules! with_roll {
+    ($shards:expr, $observation:expr, |$roll:ident| $does:expr) => {{
+        let (v4, v6) = &$shards[$observation.shard()];
+        match $observation.packet.version {
+            Version::V4 => {
+                let $roll = v4;
+                $does
+            }
+            Version::V6 => {
+                let $roll = v6;
+                $does
+            }
+        }
+    }};
+}
+
 impl Census {
-    /// Counts a batch of [`LOOK_AHEAD`] packets at most.
     #[inline]
-    pub(super) fn count(&mut self, batch: &[Observation]) {
-        let numbers = self.touch(batch);
-        let kinds = self.kinds(batch, &numbers);
+    pub(super) fn count_all(&mut self, packets: &[Observation]) {
+        let mut batches = packets.chunks(LOOK_AHEAD);
+        let mut batch = || batches.next().unwrap_or_default();
+        let (mut now, mut next) = (batch(), batch());
+        self.fetch_index(now);
+        self.fetch_index(next);
+        let mut numbers = self.fetch_lines(now);
+        self.fetch_rests(now, &numbers);
+        while !now.is_empty() {
+            let after = batch();
+            if self.is_tight {
+                // Who gives way depends on what came before.
+                for one in now.chunks(1) {
+                    let number = self.fetch_lines(one);
+                    self.count((one, &number), &[], &[]);
+                }
+                numbers = self.fetch_lines(next);
+            } else {
+                numbers = self.count((now, &numbers), next, after);
+            }
+            (now, next) = (next, after);
+        }
+        self.keep_spilled();
+    }
+
+    /// Counts a batch, and asks for what the next one needs and for the index of the one after. Returns
+    /// the numbers of the next.
+    #[inline]
+    fn count(
+        &mut self,
+        (batch, numbers): (&[Observation], &Numbers),
+        next: &[Observation],
+        after: &[Observation],
+    ) -> Numbers {
+        let (kinds, next_numbers) = self.kinds(batch, numbers, next);
+        self.fetch_index(after);
+        // Of the batch before: their memory has been asked for.
+        self.keep_spilled();
         let Self {
             shards,
             seed,
@@ -54,9 +104,13 @@ impl Census {
             spill: (v4_spill, v6_spill),
             ..
         } = self;
+        let mut ahead = next.iter().zip(&next_numbers);
         macro_rules! each {
             ($kind:expr, |$roll:ident, $observation:ident, $number:ident, $shard:ident, $spill:ident| $count:expr) => {
                 for place in kinds.of($kind) {
+                    if let Some((observation, &number)) = ahead.next() {
+                        with_roll!(shards, observation, |roll| roll.fetch_rest(number));
+                    }
                     let ($observation, $number) = (&batch[place], numbers[place]);
                     let $shard = $observation.shard();
                     let (v4, v6) = &mut shards[$shard];
@@ -86,27 +140,37 @@ impl Census {
             ));
         each!(Kind::New, |roll, observation, _number, shard, spill| roll
             .count_new(observation, shard, seed, spill));
-        self.keep_spilled();
+        if v4_spill.is_urgent() || v6_spill.is_urgent() {
+            self.keep_spilled();
+        }
+        next_numbers
     }
 
-    /// Which packets are of which kind; malformed ones are of none.
+    /// Which packets are of which kind; malformed ones are of none. Beside that, the numbers of the next
+    /// batch: asking for all of their lines at once would be waiting for most of them.
     #[inline]
-    fn kinds(&self, batch: &[Observation], numbers: &[u32; LOOK_AHEAD]) -> Kinds {
-        let mut kinds = Kinds {
-            places: [[0; LOOK_AHEAD]; 4],
-            taken: [0; 4],
-        };
+    fn kinds(
+        &self,
+        batch: &[Observation],
+        numbers: &Numbers,
+        next: &[Observation],
+    ) -> (Kinds, Numbers) {
+        let [mut counted, mut source, mut places, mut many] = [0_u32; 4];
+        let mut next_numbers = [0; LOOK_AHEAD];
         for (place, (observation, &number)) in batch.iter().zip(numbers).enumerate() {
+            if let Some(next) = next.get(place) {
+                next_numbers[place] =
+                    with_roll!(self.shards, next, |roll| roll.fetch_line(next.hash()));
+            }
             let packet = &observation.packet;
-            let (v4, v6) = &self.shards[observation.shard()];
-            let kind = match (packet.class, packet.version) {
-                (Class::Malformed, _) => continue,
-                (_, Version::V4) => v4.kind(packet, number),
-                (_, Version::V6) => v6.kind(packet, number),
-            };
-            kinds.add(kind, place);
+            let known = with_roll!(self.shards, observation, |roll| roll.known(packet, number));
+            counted |= u32::from(packet.class != Class::Malformed) << place;
+            source |= u32::from(known.source) << place;
+            places |= u32::from(known.places) << place;
+            many |= u32::from(known.many) << place;
         }
-        kinds
+        let kinds = [many, places & !many, source & !places, !source];
+        (Kinds(kinds.map(|kind| kind & counted)), next_numbers)
     }
 
     /// Whether a roll may have to give way within a batch.
@@ -115,43 +179,33 @@ impl Census {
         shards.any(|(v4, v6)| !v4.has_room(LOOK_AHEAD) || !v6.has_room(LOOK_AHEAD))
     }
 
-    /// Reads the memory that counting these packets begins with: the index of all of them, then the
-    /// line that it leads to, then the rest that the line leads to. Returns the numbers of the lines.
+    /// Asks for the places of the index at which the search for these sources begins.
     #[inline]
-    fn touch(&self, batch: &[Observation]) -> [u32; LOOK_AHEAD] {
-        let (mut numbers, mut touched) = ([0; LOOK_AHEAD], 0);
+    fn fetch_index(&self, batch: &[Observation]) {
         for observation in batch {
-            let (v4, v6) = &self.shards[observation.shard()];
-            touched |= match observation.packet.version {
-                Version::V4 => v4.index.first(observation.hash()),
-                Version::V6 => v6.index.first(observation.hash()),
-            };
+            with_roll!(self.shards, observation, |roll| roll
+                .index
+                .fetch(observation.hash()));
         }
-        black_box(touched);
+    }
+
+    /// The numbers that these sources most likely have; asks for their lines.
+    #[inline]
+    fn fetch_lines(&self, batch: &[Observation]) -> Numbers {
+        let mut numbers = [0; LOOK_AHEAD];
         for (number, observation) in numbers.iter_mut().zip(batch) {
-            let (v4, v6) = &self.shards[observation.shard()];
-            *number = match observation.packet.version {
-                Version::V4 => v4.index.guess(observation.hash()),
-                Version::V6 => v6.index.guess(observation.hash()),
-            };
+            *number = with_roll!(self.shards, observation, |roll| roll
+                .fetch_line(observation.hash()));
         }
-        let (mut rests, mut touched) = ([0; LOOK_AHEAD], 0);
-        for ((rest, &number), observation) in rests.iter_mut().zip(&numbers).zip(batch) {
-            let (v4, v6) = &self.shards[observation.shard()];
-            *rest = match observation.packet.version {
-                Version::V4 => v4.rest_number(number),
-                Version::V6 => v6.rest_number(number),
-            };
-        }
-        for (&rest, observation) in rests.iter().zip(batch) {
-            let (v4, v6) = &self.shards[observation.shard()];
-            touched |= match observation.packet.version {
-                Version::V4 => v4.touch_rest(rest),
-                Version::V6 => v6.touch_rest(rest),
-            };
-        }
-        black_box(touched);
         numbers
+    }
+
+    /// Asks for the rests of these lines.
+    #[inline]
+    fn fetch_rests(&self, batch: &[Observation], numbers: &Numbers) {
+        for (observation, &number) in batch.iter().zip(numbers) {
+            with_roll!(self.shards, observation, |roll| roll.fetch_rest(number));
+        }
     }
 
     /// Keeps the pairs that had no room with their sources, after reading their memory, and counts
@@ -167,10 +221,6 @@ impl Census {
             is_tight: _,
             spill: (v4, v6),
         } = self;
-        let touched = v4.pairs.iter().fold(0, |touched, spilled| {
-            touched | shards[spilled.shard].0.touch_pair(spilled)
-        });
-        black_box(touched);
         for spilled in v4.pairs.drain(..) {
             let roll = &mut shards[spilled.shard].0;
             if roll.keep_pair(spilled, seed, &mut v4.lost) {

@@ -15,6 +15,7 @@ use super::{
     roll::Roll,
     spill::{Spill, Spilled},
 };
+use crate::memory::prefetch;
 
 /// What is to be done with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,29 +30,40 @@ pub(super) enum Kind {
     New,
 }
 
-impl Kind {
-    const ALL: [Self; 4] = [Self::Many, Self::Few, Self::More, Self::New];
+/// What is known of a packet before it is counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Known {
+    /// Its source is there and has a rest.
+    pub(super) source: bool,
+    /// And it is known to have been at the packet's places.
+    pub(super) places: bool,
+    /// And it has sent to many destinations.
+    pub(super) many: bool,
 }
 
 impl<A: Address> Roll<A> {
-    /// What is to be done with a packet of a source that most likely has this number. Nearly without
-    /// branches, as these packets come in no order.
+    /// What is known of a packet of a source that most likely has this number. Nearly without branches, as
+    /// these packets come in no order.
     #[inline]
-    pub(super) fn kind(&self, packet: &Packet, number: u32) -> Kind {
+    pub(super) fn known(&self, packet: &Packet, number: u32) -> Known {
         let Some(line) = self.lines.get(number) else {
-            return Kind::New;
+            return Known::default();
         };
         let Some(rest) = self.rests.get(line.rest) else {
-            return Kind::New;
+            return Known::default();
         };
-        let here = (line.address == A::of(packet)) & (line.rest != 0);
+        let source = (line.address == A::of(packet)) & (line.rest != 0);
         let [first, second] = Place::of(packet);
-        let mut known = here & (line.knows(Some(rest), first) | !first.is_some());
+        let mut places = source & (line.knows(Some(rest), first) | !first.is_some());
         if second.is_some() {
-            known &= line.knows(Some(rest), second);
+            places &= line.knows(Some(rest), second);
         }
-        let many = known & rest.has_many_destinations();
-        Kind::ALL[3 - usize::from(here) - usize::from(known) - usize::from(many)]
+        let many = places & rest.has_many_destinations();
+        Known {
+            source,
+            places,
+            many,
+        }
     }
 
     /// Counts a packet of a source that has a rest and is known to have been at its places.
@@ -110,7 +122,8 @@ impl<A: Address> Roll<A> {
         }
         for place in Place::of(packet) {
             if place.is_some() && !self.keep(number, place, seed) {
-                spill.pair((A::of(packet), place), (number, shard), seed);
+                let hash = spill.pair((A::of(packet), place), (number, shard), seed);
+                self.fetch_pair(number, hash);
             }
         }
     }
@@ -228,27 +241,39 @@ impl<A: Address> Roll<A> {
         }
     }
 
-    /// The number of the rest of a line, to fetch its memory early.
+    /// The number that a source most likely has; asks for its line.
     #[inline]
-    pub(super) fn rest_number(&self, line: u32) -> u32 {
-        self.lines.get(line).map_or(0, |line| line.rest)
+    pub(super) fn fetch_line(&self, hash: u64) -> u32 {
+        let number = self.index.guess(hash);
+        if let Some(line) = self.lines.get(number) {
+            prefetch(line);
+        }
+        number
     }
 
-    /// Reads a rest.
+    /// Asks for the rest of a line.
     #[inline]
-    pub(super) fn touch_rest(&self, rest: u32) -> u32 {
-        let rest = self.rests.get(rest);
-        rest.map_or(0, |rest| rest.scans | u32::from(rest.destinations.touch()))
+    pub(super) fn fetch_rest(&self, number: u32) {
+        if let Some(line) = self.lines.get(number)
+            && let Some(rest) = self.rests.get(line.rest)
+        {
+            prefetch(&rest.destinations);
+            prefetch(&rest.scans);
+        }
     }
 
-    /// Reads where the search for a pair begins, and the ports of its source.
+    /// Asks for where the search for a pair begins, and the ports of its source.
     #[inline]
-    pub(super) fn touch_pair(&self, spilled: &Spilled<A>) -> u32 {
-        let pair = self.pairs.first(spilled.hash);
-        let line = self.lines.get(spilled.number);
-        let rest = line.and_then(|line| self.rests.get(line.rest));
-        let ports = rest.and_then(|rest| self.ports.get(rest.ports));
-        pair.map_or(0, |slot| slot.place.0) | ports.map_or(0, |ports| ports.0.touch().into())
+    fn fetch_pair(&self, number: u32, hash: u32) {
+        if let Some(slot) = self.pairs.first(hash) {
+            prefetch(slot);
+        }
+        if let Some(line) = self.lines.get(number)
+            && let Some(rest) = self.rests.get(line.rest)
+            && let Some(ports) = self.ports.get(rest.ports)
+        {
+            prefetch(ports);
+        }
     }
 
     /// Keeps a pair; what finds no room is in what is lost, and the result is `false`.

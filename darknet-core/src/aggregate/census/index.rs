@@ -1,5 +1,7 @@
 //! From the hash of a source to its number.
 
+use crate::memory::{Wide, prefetch};
+
 /// Numbers by hash, four bytes each: open addressing, linear probing, at most half full. Beside each
 /// number are 8 bits of the hash, so that what is looked at is hardly ever another source's.
 ///
@@ -7,7 +9,7 @@
 #[derive(Clone, Debug)]
 pub(super) struct Index {
     /// The number, then 8 bits of the hash; 0 is free. A power of two of them, or none.
-    places: Box<[u32]>,
+    places: Wide<u32>,
 }
 
 /// Places that are looked at for a source. Half full, one of 100,000 sources is as far from its
@@ -36,7 +38,7 @@ fn mark(hash: u64) -> u8 {
 impl Index {
     pub(super) fn new() -> Self {
         Self {
-            places: Box::default(),
+            places: Wide::default(),
         }
     }
 
@@ -64,7 +66,7 @@ impl Index {
     pub(super) fn grown(&self) -> Self {
         let places = (self.places.len() * 2).max(PLACES_AT_FIRST);
         Self {
-            places: vec![0; places].into(),
+            places: Wide::new(places),
         }
     }
 
@@ -72,13 +74,13 @@ impl Index {
         self.places.fill(0);
     }
 
-    /// The first place of a search, to fetch its memory early.
+    /// Asks for the memory at which a search begins.
     #[inline]
-    pub(super) fn first(&self, hash: u64) -> u32 {
+    pub(super) fn fetch(&self, hash: u64) {
         let mask = self.places.len().wrapping_sub(1);
-        self.places
-            .get(hash as usize & mask)
-            .map_or(0, |place| *place)
+        if let Some(place) = self.places.get(hash as usize & mask) {
+            prefetch(place);
+        }
     }
 
     /// The number that it most likely is, or 0, without a look at what it stands for.

@@ -107,7 +107,7 @@ impl Census {
     ///
     /// Half of it is for IPv4 sources, a quarter for their pairs with further ports, an eighth and a
     /// sixteenth for those of IPv6, and the rest for estimates of what gave way. What is not full of
-    /// the last page of each shard, 4 MB at most, and 8 MB for estimates are not counted.
+    /// the last chunk of each shard, 6 MB at most, and 8 MB for estimates are not counted.
     pub fn new(memory: usize, seed: &Seed) -> Self {
         let part = memory / SHARDS / 16;
         let shard = (Roll::new(part * 8, part * 4), Roll::new(part * 2, part));
@@ -287,14 +287,7 @@ impl Aggregate for Census {
 
     #[inline]
     fn observe_batch(&mut self, batch: &[Observation]) {
-        for batch in batch.chunks(LOOK_AHEAD) {
-            if self.is_tight {
-                // Who gives way depends on what came before.
-                batch.chunks(1).for_each(|one| self.count(one));
-            } else {
-                self.count(batch);
-            }
-        }
+        self.count_all(batch);
     }
 
     fn memory(&self) -> Vec<(&'static str, usize)> {

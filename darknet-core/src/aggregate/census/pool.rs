@@ -1,17 +1,19 @@
 //! Entries that have numbers and never move.
 
+use crate::memory::Wide;
+
 /// Entries side by side, numbered from 1 in the order in which they came. Number 0 is no entry: where
 /// there are any, what is read there is the default, which saves a branch.
 #[derive(Clone, Debug)]
-pub(super) struct Pool<T> {
-    chunks: Vec<Box<[T; CHUNK]>>,
+pub(super) struct Pool<T: Copy + Default> {
+    chunks: Vec<Wide<T>>,
     taken: u32,
 }
 
-/// Entries in a chunk: some pages, so that little is empty and the list of chunks is short.
-const CHUNK: usize = 128;
-
 impl<T: Copy + Default> Pool<T> {
+    /// Entries in a chunk of 16 KiB: little is empty, and the list of chunks is short.
+    const CHUNK: usize = (16 << 10) / size_of::<T>();
+
     pub(super) fn new() -> Self {
         Self {
             chunks: Vec::new(),
@@ -31,23 +33,23 @@ impl<T: Copy + Default> Pool<T> {
     #[inline]
     pub(super) fn get(&self, number: u32) -> Option<&T> {
         let at = number as usize;
-        Some(&self.chunks.get(at / CHUNK)?[at % CHUNK])
+        self.chunks.get(at / Self::CHUNK)?.get(at % Self::CHUNK)
     }
 
     #[inline]
     pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut T> {
         let at = number as usize;
-        Some(&mut self.chunks.get_mut(at / CHUNK)?[at % CHUNK])
+        let chunk = self.chunks.get_mut(at / Self::CHUNK)?;
+        chunk.get_mut(at % Self::CHUNK)
     }
 
     /// Adds an entry, and returns its number.
     pub(super) fn push(&mut self, entry: T) -> u32 {
         let at = self.len() + 1;
-        if at / CHUNK == self.chunks.len() {
-            let chunk = vec![T::default(); CHUNK].into_boxed_slice().try_into();
-            self.chunks.push(chunk.ok().expect("as many as it has"));
+        if at / Self::CHUNK == self.chunks.len() {
+            self.chunks.push(Wide::new(Self::CHUNK));
         }
-        self.chunks[at / CHUNK][at % CHUNK] = entry;
+        self.chunks[at / Self::CHUNK][at % Self::CHUNK] = entry;
         self.taken += 1;
         self.taken
     }

@@ -28,12 +28,18 @@ pub(super) struct Spilled<A> {
 }
 
 impl<A: Address> Spill<A> {
+    /// Whether another batch must not begin before this is empty.
+    pub(super) fn is_urgent(&self) -> bool {
+        self.has_forgotten || self.is_tight
+    }
+
+    /// Adds a pair, and returns its hash.
     pub(super) fn pair(
         &mut self,
         (address, place): (A, Place),
         (number, shard): (u32, usize),
         seed: &Seed,
-    ) {
+    ) -> u32 {
         let pair = Pair { address, place };
         let hash = pair.hash(seed);
         self.pairs.push(Spilled {
@@ -42,5 +48,6 @@ impl<A: Address> Spill<A> {
             shard,
             hash,
         });
+        hash
     }
 }
