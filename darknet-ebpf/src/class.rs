@@ -79,7 +79,9 @@ impl Class {
         match CLASSES >> (2 * (flags & (SYN | ACK | RST | FIN))) & 3 {
             0 => Self::TcpSyn,
             1 => Self::TcpBackscatter,
-            _ => Self::TcpOther,
+            2 => Self::TcpOther,
+            // Not in the table; but so the compiler sees that the number there is the class's.
+            _ => Self::Udp,
         }
     }
 

@@ -39,24 +39,26 @@ pub struct Slot {
 
 impl Slot {
     /// Adds one packet or more, of `other`, and returns what gives way to it: what was there before, if
-    /// that is something else, or the sum, if it is a [portion](Packed::is_a_portion).
+    /// that is something else, or the sum, if it is not [below a portion](Packed::is_below_a_portion).
     #[inline(always)]
     pub fn add(&mut self, other: Self) -> Option<Self> {
         let there = *self;
+        let code = Packed::empty(other.value.code());
+        // One comparison for code and counts: what is left of two codes is above any count.
+        let sum = Packed(there.value.0 ^ code.0).plus(other.value.uncoded());
+        if there.key == other.key && sum.is_below_a_portion() {
+            self.value = sum.plus(code);
+            return None;
+        }
         if there.key != other.key || there.value.code() != other.value.code() {
             *self = other;
             return (there.value != Packed::default()).then_some(there);
         }
-        let sum = there.value.plus(other.value.uncoded());
-        if sum.is_a_portion() {
-            self.value = Packed::default();
-            return Some(Self {
-                value: sum,
-                ..there
-            });
-        }
-        self.value = sum;
-        None
+        self.value = Packed::default();
+        Some(Self {
+            value: sum.plus(code),
+            ..there
+        })
     }
 
     /// The key, as if it were filled.
@@ -91,8 +93,8 @@ impl NetworkKey {
     #[inline(always)]
     pub const fn of(packet: &Packet, grain: Grain) -> Self {
         let (network, version) = match packet.version {
-            Version::V4 => ((packet.source.v4() >> 8) as u64, 0),
-            Version::V6 => ((packet.source.v6() >> 80) as u64, 1),
+            Version::V4 => (((packet.source.v4() & 0xffff_ff00) as u64) << 8, 0),
+            Version::V6 => ((packet.source.v6() >> 64) as u64 & !0xffff, 1),
         };
         let (kind, port) = match grain {
             Grain::Network => (0, 0),
@@ -102,7 +104,7 @@ impl NetworkKey {
             },
         };
         Self {
-            key: network << 16 | port as u64,
+            key: network | port as u64,
             code: 1 + (kind << 1 | version),
         }
     }

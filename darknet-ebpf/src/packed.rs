@@ -66,10 +66,10 @@ impl Packed {
         self.0 & HALF != 0
     }
 
-    /// Whether it is time to hand on what one processor has counted.
+    /// Whether its code is 0, and it is not yet time to hand on what one processor has counted.
     #[inline(always)]
-    pub const fn is_a_portion(self) -> bool {
-        self.0 & PORTION != 0
+    pub const fn is_below_a_portion(self) -> bool {
+        self.0 & (PORTION | 15 << CODE) == 0
     }
 }
 
@@ -117,7 +117,8 @@ mod tests {
         // The largest portion: one packet more than what is none.
         for (packets, bytes) in [((1u64 << 15) - 1, 0), (1, (1u64 << 23) - 1)] {
             let below = Packed(packets << PACKETS | bytes);
-            assert!(!below.is_a_portion());
+            assert!(below.is_below_a_portion());
+            assert!(!below.plus(Packed::empty(14)).is_below_a_portion());
             let portion = below.plus(Packed::one(MOST));
             let almost = Packed(((1 << 25) - 1) << PACKETS | ((1 << 33) - 1)).0 | 14 << CODE;
             assert!(!Packed(almost).is_half_full());

@@ -90,8 +90,6 @@ pub struct Ip {
     identification: u16,
     /// IPv4 fragment offset in units of 8 bytes; 0 for IPv6.
     fragment: u16,
-    /// IPv4: the header's length contradicts itself or the total length.
-    contradiction: bool,
 }
 
 /// One packet, walked: what every table is made from.
@@ -190,7 +188,6 @@ impl Ip {
             bytes: total_length,
             identification: (header[1] >> 16) as u16,
             fragment: header[1] as u16 & 0x1fff,
-            contradiction: header_length < 20 || (total_length as usize) < header_length,
         })
     }
 
@@ -214,7 +211,6 @@ impl Ip {
             bytes: payload_length + 40,
             identification: 0,
             fragment: 0,
-            contradiction: false,
         })
     }
 
@@ -247,8 +243,15 @@ impl Ip {
         frame: &F,
         packet: &mut Packet,
     ) -> Result<usize, Malformed> {
-        if self.contradiction || frame.read::<1>(self.at - 1).is_none() {
-            return Err(Malformed);
+        if self.version == Version::V4 {
+            let options_at = self.network + 20;
+            let has_options = self.at > options_at;
+            if self.at < options_at
+                || self.end < self.at
+                || (has_options && frame.read::<1>(self.at - 1).is_none())
+            {
+                return Err(Malformed);
+            }
         }
         *packet = Packet {
             source: self.source,
@@ -257,11 +260,11 @@ impl Ip {
             version: self.version,
             class: Class::Other,
             ttl: self.ttl,
-            protocol: self.next,
             ..Packet::MALFORMED
         };
         if self.fragment != 0 {
             packet.class = Class::Fragment;
+            packet.protocol = self.next;
             return Ok(self.at);
         }
         let mut next = self.next;

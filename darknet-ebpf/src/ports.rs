@@ -7,7 +7,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_loop;
 use darknet_ebpf::{
-    abi::{Part, front_row, note},
+    abi::{self, Part, front_row, note},
     networks::{Slot, rows::STAGE},
     packed::Packed,
 };
@@ -18,8 +18,8 @@ use crate::{maps::ROWS, table::add_wide};
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Rows {
-    /// The number of the first, in the array of all rows.
-    pub(crate) first: u32,
+    /// Bank and processor as one number.
+    pub(crate) number: u32,
     pub(crate) bank: u32,
 }
 
@@ -36,8 +36,9 @@ impl Rows {
         }
     }
 
-    /// Hands counts on; with many others, once there are many.
-    #[inline(always)]
+    /// Hands counts on; with many others, once there are many. Out of the way of the others, which
+    /// need the registers.
+    #[inline(never)]
     fn stage(self, part: &mut Part, slot: Slot) {
         let at = part.staged_rows as usize & (STAGE - 1);
         part.row_stage[at] = slot;
@@ -46,9 +47,10 @@ impl Rows {
             return;
         }
         part.staged_rows = 0;
+        let first = self.number * abi::ROWS;
         let mut seen = 0;
         for slot in &part.row_stage {
-            if let Some(row) = ROWS.get_ptr(self.first + slot.key as u32) {
+            if let Some(row) = ROWS.get_ptr(first + slot.key as u32) {
                 // SAFETY: a look-up that succeeded points to a value, which lives as long as its map.
                 seen ^= unsafe { (&raw const (*row).0).read_volatile() };
             }
@@ -64,7 +66,7 @@ impl Rows {
     #[inline(always)]
     fn settle(self, part: &mut Part, at: u32) {
         let slot = part.row_stage[at as usize & (STAGE - 1)];
-        let Some(row) = ROWS.get_ptr_mut(self.first + slot.key as u32) else {
+        let Some(row) = ROWS.get_ptr_mut(self.number * abi::ROWS + slot.key as u32) else {
             return;
         };
         // SAFETY: a look-up that succeeded points to a value, which lives as long as its map; the row is

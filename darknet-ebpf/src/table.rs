@@ -44,8 +44,9 @@ fn hash(key: NetworkKey) -> u64 {
     key.hash([SEED[0].load(), SEED[1].load()])
 }
 
-/// Hands a slot on; with many others, once there are many.
-#[inline(always)]
+/// Hands a slot on; with many others, once there are many. Out of the way of what stays in the
+/// front, which needs the registers.
+#[inline(never)]
 fn stage(part: &mut Part, bank: u32, slot: Slot) {
     let at = part.tally.staged as usize & (STAGE - 1);
     part.stage[at] = slot;

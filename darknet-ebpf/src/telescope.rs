@@ -63,7 +63,7 @@ fn run(context: &XdpContext) -> u32 {
         }
     };
     part.tally.cells[cell as usize & 15] += 1;
-    if part.tally.notes.wrapping_sub(1) < note::SAID - 1 {
+    if part.tally.notes != 0 {
         say(&mut part.tally.notes);
     }
     action
@@ -84,6 +84,7 @@ fn forgotten(walked: &Walked) -> &Walked {
 #[inline(always)]
 fn say(notes: &mut u64) {
     match *notes {
+        note::SAID.. => return,
         note::NETWORKS => warn!(
             (),
             "no room for more source networks: they are in the overflow"
@@ -163,7 +164,8 @@ impl Fate {
 
 #[inline(always)]
 fn destination_is_dark(ip: &Ip) -> bool {
-    let any = ANY.load() != 0;
+    // Not a comparison, which would be a branch for each packet.
+    let any = ANY.load() & 1 == 1;
     match ip.version {
         Version::V4 if MANY.load() != 0 => {
             longest(&DARK_V4_PREFIXES, ip.destination.v4().to_be_bytes()).unwrap_or(any)
@@ -279,7 +281,7 @@ impl Bank {
         tally.classes[packet.class as usize & 15].add(packet.bytes);
         tally.marks[usize::from(packet.tools.bits()) % tally.marks.len()] += 1;
         let rows = Rows {
-            first: self.number * abi::ROWS,
+            number: self.number,
             bank: bank(self.epoch),
         };
         for row in walked.rows {
