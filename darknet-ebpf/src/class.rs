@@ -80,7 +80,7 @@ impl Class {
             0 => Self::TcpSyn,
             1 => Self::TcpBackscatter,
             2 => Self::TcpOther,
-            // Not in the table; but so the compiler sees that the number there is the class's.
+            // 3 is not in the table. It is this class's number, so that the compiler sees none to translate.
             _ => Self::Udp,
         }
     }

@@ -298,6 +298,7 @@ fn a_profile_says_what_a_source_did_and_marks_what_is_an_estimate() {
         packet(port.into(), 2, port as u8 % 16, port);
     }
     packet(7, 3, 1, 80);
+    packet(6, 3, 1, 80);
     packet(5, 3, 2, 23);
     let capture = write(&folder, "profiles", &bytes);
     let document = json(&replay(&[&capture, "--json"]));
@@ -308,10 +309,13 @@ fn a_profile_says_what_a_source_did_and_marks_what_is_an_estimate() {
     assert_eq!(
         *third,
         serde_json::json!({
-            "source": "198.51.100.3", "packets": 2, "bytes": 80, "missed": 0,
+            "source": "198.51.100.3", "packets": 3, "bytes": 120, "missed": 0,
             "first": "2021-05-01T00:00:05.5Z", "last": "2021-05-01T00:00:07.5Z",
-            "scans": 2, "ports": 2, "destinations": 2, "probes": 2, "tools": tools,
-            "at": [{"class": "tcp_syn", "port": 23}, {"class": "tcp_syn", "port": 80}],
+            "scans": 3, "ports": 2, "destinations": 2, "probes": 3, "tools": tools,
+            "at": [
+                {"class": "tcp_syn", "port": 80, "packets": 2},
+                {"class": "tcp_syn", "port": 23, "packets": 1},
+            ],
             "large_scale_scanner": false,
         })
     );
@@ -319,9 +323,11 @@ fn a_profile_says_what_a_source_did_and_marks_what_is_an_estimate() {
         (&first["ports"], &first["destinations"]),
         (&30.into(), &1.into())
     );
+    let at = first["at"].as_array().expect("ports");
+    assert_eq!((at.len(), &first["packets"]), (12, &30.into()));
     assert_eq!(
-        (&first["at"], &first["packets"]),
-        (&Value::Null, &30.into())
+        at[11],
+        serde_json::json!({"class": "tcp_syn", "port": 12, "packets": 1})
     );
     for (name, about) in [("ports", 31.0), ("destinations", 16.0)] {
         assert!(second[name].is_null(), "{name} is estimated: {second}");

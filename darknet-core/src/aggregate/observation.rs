@@ -36,6 +36,12 @@ impl Observation {
     /// The logical shard of the source, below [`SHARDS`].
     #[inline]
     pub fn shard(&self) -> usize {
-        (self.hash >> (64 - SHARDS.trailing_zeros())) as usize
+        shard_of(self.hash)
     }
+}
+
+/// The logical shard of a source with this hash.
+#[inline]
+pub(super) fn shard_of(hash: u64) -> usize {
+    (hash >> (64 - SHARDS.trailing_zeros())) as usize
 }

@@ -13,20 +13,17 @@ use super::{Seed, table::Slot};
 /// An address as a number.
 pub(super) trait Address: Copy + Default + Eq + Hash + fmt::Debug {
     /// As many ports as fill up the cache line of a source.
-    type First: Copy + Default + fmt::Debug + Send + Sync + AsRef<[Place]> + AsMut<[Place]>;
+    type First: Copy + Default + fmt::Debug + Send + Sync + AsRef<[Visits]> + AsMut<[Visits]>;
 
     const VERSION: Version;
 
     fn of(packet: &Packet) -> Self;
 
-    /// The address and a place as one number, where they fit; 0 where they don't.
-    fn key(self, place: Place) -> u64;
-
     fn ip(self) -> IpAddr;
 }
 
 impl Address for u32 {
-    type First = [Place; 3];
+    type First = [Visits; 3];
 
     const VERSION: Version = Version::V4;
 
@@ -35,29 +32,19 @@ impl Address for u32 {
         packet.source.v4()
     }
 
-    #[inline]
-    fn key(self, place: Place) -> u64 {
-        u64::from(self) << 32 | u64::from(place.0)
-    }
-
     fn ip(self) -> IpAddr {
         Ipv4Addr::from_bits(self).into()
     }
 }
 
 impl Address for u128 {
-    type First = [Place; 0];
+    type First = [Visits; 0];
 
     const VERSION: Version = Version::V6;
 
     #[inline]
     fn of(packet: &Packet) -> Self {
         packet.source.v6()
-    }
-
-    #[inline]
-    fn key(self, _: Place) -> u64 {
-        0
     }
 
     fn ip(self) -> IpAddr {
@@ -107,6 +94,61 @@ impl Place {
     }
 }
 
+/// A place, and how many packets a source sent there: modulo [`Visits::ROUND`]. The default is no place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Visits(u32);
+
+impl Visits {
+    /// Packets at which it begins again, so that what was there has to be kept elsewhere.
+    pub(super) const ROUND: u32 = 1 << (32 - Self::PLACE_BITS);
+    const PLACE_BITS: u32 = 20;
+
+    /// Packets, fewer than a round.
+    #[inline]
+    pub(super) fn new(place: Place, packets: u32) -> Self {
+        Self(place.0 | packets << Self::PLACE_BITS)
+    }
+
+    #[inline]
+    pub(super) fn place(self) -> Place {
+        Place(self.0 & ((1 << Self::PLACE_BITS) - 1))
+    }
+
+    #[inline]
+    pub(super) fn packets(self) -> u32 {
+        self.0 >> Self::PLACE_BITS
+    }
+
+    /// Adds packets, fewer than a round.
+    #[inline]
+    pub(super) fn add(&mut self, packets: u32) {
+        self.0 = self.0.wrapping_add(packets << Self::PLACE_BITS);
+    }
+
+    /// Whether the packets that were added last, fewer than a round, made a round full.
+    #[inline]
+    pub(super) fn is_round(self, added: u32) -> bool {
+        self.packets() < added
+    }
+
+    /// Adds packets if it is of this place, and returns the sum then; otherwise the default. Without a
+    /// branch.
+    #[inline]
+    pub(super) fn add_at(&mut self, place: Place, packets: u32) -> Self {
+        let here = 0_u32.wrapping_sub(u32::from(self.place() == place));
+        self.add(packets & here);
+        Self(self.0 & here)
+    }
+
+    /// The one of two that is not the default.
+    #[inline]
+    pub(super) fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+const _: () = assert!((PortTable::ALL.len() as u32 + 1) << 16 <= 1 << Visits::PLACE_BITS);
+
 /// How a place follows from a packet: the table as [`Place`] has it, and which of the ports.
 #[derive(Clone, Copy)]
 struct Rule {
@@ -152,7 +194,7 @@ const RULES: [[Rule; 2]; Class::ALL.len()] = {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pair<A> {
     pub(super) address: A,
-    pub(super) place: Place,
+    pub(super) visits: Visits,
 }
 
 impl<A: Address> Slot for Pair<A> {
@@ -160,12 +202,16 @@ impl<A: Address> Slot for Pair<A> {
 
     #[inline]
     fn key(&self) -> Option<Self::Key> {
-        (self.place != Place::default()).then_some((self.address, self.place))
+        let place = self.visits.place();
+        place.is_some().then_some((self.address, place))
     }
 
     #[inline]
     fn of((address, place): Self::Key) -> Self {
-        Self { address, place }
+        Self {
+            address,
+            visits: Visits::new(place, 0),
+        }
     }
 
     #[inline]
@@ -174,9 +220,32 @@ impl<A: Address> Slot for Pair<A> {
     }
 }
 
-impl<A: Address> Pair<A> {
-    #[inline]
-    pub(super) fn hash(&self, seed: &Seed) -> u32 {
-        <Self as Slot>::hash((self.address, self.place), seed) as u32
+/// Rounds of [`Visits`] that a source made at a place: of one in 4,096 packets at most. A free slot has
+/// none.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Rounds<A> {
+    pub(super) address: A,
+    pub(super) place: Place,
+    pub(super) rounds: u64,
+}
+
+impl<A: Address> Slot for Rounds<A> {
+    type Key = (A, Place);
+
+    fn key(&self) -> Option<Self::Key> {
+        let Self { address, place, .. } = *self;
+        place.is_some().then_some((address, place))
+    }
+
+    fn of((address, place): Self::Key) -> Self {
+        Self {
+            address,
+            place,
+            rounds: 0,
+        }
+    }
+
+    fn hash(key: Self::Key, seed: &Seed) -> u64 {
+        seed.key(key)
     }
 }

@@ -122,9 +122,10 @@ impl<S: Slot> Table<S> {
         self.slots.iter().filter(|slot| slot.key().is_some())
     }
 
-    /// Whether a key is there.
-    pub(super) fn contains(&self, key: S::Key, seed: &Seed) -> bool {
-        self.find(key, S::hash(key, seed) as u32).is_ok()
+    /// The slot of a key, if it is there.
+    pub(super) fn get(&self, key: S::Key, seed: &Seed) -> Option<&S> {
+        let at = self.find(key, S::hash(key, seed) as u32).ok()?;
+        self.slots.get(at)
     }
 
     /// Keys that are there.

@@ -36,7 +36,8 @@ pub struct ProfileRow {
     /// `destinations_estimate` and `destinations_error`.
     #[serde(flatten, serialize_with = "destinations")]
     pub destinations: Estimate,
-    /// Where it was seen, if that is at 12 ports at most (IPv6: 9), by table and port.
+    /// The 12 ports that it sent the most packets to, most first; `None` where some of its packets may be
+    /// missing there.
     pub at: Option<Vec<PlaceRow>>,
     /// Packets that could carry a tool's mark: `tcp_syn` over IPv4.
     pub probes: u64,
@@ -47,27 +48,41 @@ pub struct ProfileRow {
     pub large_scale_scanner: bool,
 }
 
-/// A port at which a source was seen.
+/// A port at which a source was seen, and its packets there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct PlaceRow {
     /// The class, or `tcp_backscatter_destination`.
     pub class: TableName,
     /// The port.
     pub port: u16,
+    /// Packets. One of `tcp_backscatter` is in a row of `tcp_backscatter_destination` too.
+    pub packets: u64,
 }
+
+/// Ports in a profile at most.
+const PORTS: usize = 12;
 
 /// The profiles of these sources, in their order.
 pub(super) fn profile_rows(census: &Census, sources: &[TopSource]) -> Vec<ProfileRow> {
-    let row = |source: &TopSource| Some(row(census, source, &census.profile(source.source)?));
+    let addresses: Vec<IpAddr> = sources.iter().map(|source| source.source).collect();
+    let ports = census.port_packets(&addresses);
+    let row = |source: &TopSource| {
+        let ports = ports.get(&source.source);
+        let ports = ports.map(|ports| ports.iter().take(PORTS).map(place).collect());
+        Some(row(source, &census.profile(source.source)?, ports))
+    };
     sources.iter().filter_map(row).collect()
 }
 
-fn row(census: &Census, source: &TopSource, profile: &Profile) -> ProfileRow {
-    let place = |(table, port): (PortTable, u16)| PlaceRow {
+fn place(&(table, port, packets): &(PortTable, u16, u64)) -> PlaceRow {
+    PlaceRow {
         class: TableName(table),
         port,
-    };
-    let places = census.ports_of(profile.source);
+        packets,
+    }
+}
+
+fn row(source: &TopSource, profile: &Profile, at: Option<Vec<PlaceRow>>) -> ProfileRow {
     ProfileRow {
         source: profile.source,
         packets: profile.packets,
@@ -78,7 +93,7 @@ fn row(census: &Census, source: &TopSource, profile: &Profile) -> ProfileRow {
         scans: profile.scans.into(),
         ports: profile.ports,
         destinations: profile.destinations,
-        at: places.map(|places| places.into_iter().map(place).collect()),
+        at,
         probes: profile.probes.into(),
         tools: Tool::ALL.map(|tool| (tool, profile.tool(tool).into())),
         large_scale_scanner: profile.is_large_scale_scanner(),

@@ -9,7 +9,7 @@ use std::iter;
 use darknet_ebpf::{Class, Version};
 
 use super::{
-    super::{Observation, PortDistinct, source::Address as _},
+    super::{Observation, PortDistinct},
     Census,
     counting::Kind,
 };
@@ -100,7 +100,6 @@ impl Census {
         let Self {
             shards,
             seed,
-            recent,
             spill: (v4_spill, v6_spill),
             ..
         } = self;
@@ -132,15 +131,10 @@ impl Census {
         each!(Kind::Few, |roll, observation, number, _shard, _spill| roll
             .count_known(observation, number, seed));
         each!(Kind::More, |roll, observation, number, shard, spill| roll
-            .count_more(
-                observation,
-                (number, shard),
-                seed,
-                (recent, spill)
-            ));
+            .count_more(observation, (number, shard), seed, spill));
         each!(Kind::New, |roll, observation, _number, shard, spill| roll
             .count_new(observation, shard, seed, spill));
-        if v4_spill.is_urgent() || v6_spill.is_urgent() {
+        if v4_spill.is_tight || v6_spill.is_tight {
             self.keep_spilled();
         }
         next_numbers
@@ -208,8 +202,7 @@ impl Census {
         }
     }
 
-    /// Keeps the pairs that had no room with their sources, after reading their memory, and counts
-    /// what was lost.
+    /// Keeps the pairs that had no room with their sources, and counts what was lost.
     pub(super) fn keep_spilled(&mut self) {
         let Self {
             shards,
@@ -217,17 +210,12 @@ impl Census {
             pairs_overflow,
             lost,
             lost_memory,
-            recent,
             is_tight: _,
             spill: (v4, v6),
         } = self;
         for spilled in v4.pairs.drain(..) {
             let roll = &mut shards[spilled.shard].0;
-            if roll.keep_pair(spilled, seed, &mut v4.lost) {
-                recent.add(spilled.pair.address.key(spilled.pair.place));
-            } else {
-                *pairs_overflow += 1;
-            }
+            *pairs_overflow += u64::from(!roll.keep_pair(spilled, seed, &mut v4.lost));
         }
         for spilled in v6.pairs.drain(..) {
             let roll = &mut shards[spilled.shard].1;
@@ -241,12 +229,7 @@ impl Census {
         }
         let is_tight = v4.is_tight | v6.is_tight;
         (v4.is_tight, v6.is_tight) = (false, false);
-        let has_forgotten = v4.has_forgotten | v6.has_forgotten;
-        (v4.has_forgotten, v6.has_forgotten) = (false, false);
-        if has_forgotten {
-            recent.clear();
-        }
-        if is_tight || has_forgotten {
+        if is_tight {
             self.is_tight = self.finds_tight();
         }
     }

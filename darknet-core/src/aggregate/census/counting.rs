@@ -7,11 +7,10 @@ use super::{
         Observation, Seed,
         few::Taken,
         profiles::destination,
-        source::{Address, Pair, Place},
+        source::{Address, Place, Visits},
     },
     LOOK_AHEAD,
     line::{Ports, scanned},
-    recent::Recent,
     roll::Roll,
     spill::{Spill, Spilled},
 };
@@ -69,11 +68,20 @@ impl<A: Address> Roll<A> {
     /// Counts a packet of a source that has a rest and is known to have been at its places.
     #[inline(always)]
     pub(super) fn count_known(&mut self, observation: &Observation, number: u32, seed: &Seed) {
+        let packet = &observation.packet;
+        let [first, second] = Place::of(packet);
         if let Some(line) = self.lines.get_mut(number)
             && let Some(rest) = self.rests.get_mut(line.rest)
         {
             line.count(observation);
-            rest.count(&observation.packet, seed);
+            rest.count(packet, seed);
+            let packets = first.is_some().into();
+            if line.visit(Some(rest), first, packets).is_round(packets) {
+                self.keep_round(A::of(packet), first, 1, seed);
+            }
+        }
+        if second.is_some() {
+            self.keep(number, second, 1, seed);
         }
     }
 
@@ -84,7 +92,7 @@ impl<A: Address> Roll<A> {
         observation: &Observation,
         (number, shard): (u32, usize),
         seed: &Seed,
-        (recent, spill): (&Recent, &mut Spill<A>),
+        spill: &mut Spill<A>,
     ) {
         let address = A::of(&observation.packet);
         let line = self.lines.get(number);
@@ -95,14 +103,7 @@ impl<A: Address> Roll<A> {
         if line.address != address || rest.ports == 0 && !line.has_room(2) {
             return self.count_new(observation, shard, seed, spill);
         }
-        let known = |place: Place| {
-            !place.is_some() || recent.has(A::key(address, place)) || line.knows(Some(rest), place)
-        };
-        if rest.ports != 0 && Place::of(&observation.packet).into_iter().all(known) {
-            self.count_known(observation, number, seed);
-        } else {
-            self.count_places(observation, (number, shard), seed, spill);
-        }
+        self.count_places(observation, (number, shard), seed, spill);
     }
 
     /// Counts a packet at a new place, of a source that has what it takes.
@@ -121,8 +122,8 @@ impl<A: Address> Roll<A> {
             (_, Some(rest)) => rest.count(packet, seed),
         }
         for place in Place::of(packet) {
-            if place.is_some() && !self.keep(number, place, seed) {
-                let hash = spill.pair((A::of(packet), place), (number, shard), seed);
+            if place.is_some() && !self.keep(number, place, 1, seed) {
+                let hash = spill.pair((A::of(packet), place), 1, (number, shard), seed);
                 self.fetch_pair(number, hash);
             }
         }
@@ -174,18 +175,24 @@ impl<A: Address> Roll<A> {
         rest.is_none_or(|rest| rest.ports == 0 && !line.has_room(places))
     }
 
-    /// Keeps a place with its source; `false` if there is no room, so that it is one for the pairs,
-    /// and the source has its ports too.
-    pub(super) fn keep(&mut self, number: u32, place: Place, seed: &Seed) -> bool {
+    /// Keeps packets, fewer than a round, of a place with its source; `false` if there is no room, so that it
+    /// is one for the pairs, and the source has its ports too.
+    pub(super) fn keep(&mut self, number: u32, place: Place, packets: u32, seed: &Seed) -> bool {
         let line = self.lines.get_mut(number).expect("a source");
         let mut rest = match line.rest {
             0 => None,
             number => self.rests.get_mut(number),
         };
-        if line.knows(rest.as_deref(), place) || line.keep(rest.as_deref_mut(), place) {
+        let address = line.address;
+        let visits = line.visit(rest.as_deref_mut(), place, packets);
+        let is_known = visits != Visits::default();
+        if is_known || line.keep(rest.as_deref_mut(), place, packets) {
             // Where windows were merged there may be ports before its places are taken.
             if rest.is_some_and(|rest| rest.ports != 0) {
                 self.keep_port(number, place, seed);
+            }
+            if is_known && visits.is_round(packets) {
+                self.keep_round(address, place, 1, seed);
             }
             return true;
         }
@@ -237,7 +244,7 @@ impl<A: Address> Roll<A> {
         let places = PortTable::of(&observation.packet).into_iter().flatten();
         for place in places {
             let pair = (A::of(&observation.packet), Place::new(place));
-            spill.pair(pair, (0, shard), seed);
+            spill.pair(pair, 1, (0, shard), seed);
         }
     }
 
@@ -284,10 +291,17 @@ impl<A: Address> Roll<A> {
         seed: &Seed,
         lost: &mut Vec<(Place, u64)>,
     ) -> bool {
-        let Pair { address, place } = spilled.pair;
+        let Spilled { address, place, .. } = spilled;
         let before = self.pairs.len();
         let kept = self.pairs.entry((address, place), spilled.hash, seed);
-        let kept = kept.is_some();
+        let visits = kept.map(|pair| {
+            pair.visits.add(spilled.packets);
+            pair.visits
+        });
+        if visits.is_some_and(|visits| visits.is_round(spilled.packets)) {
+            self.keep_round(address, place, 1, seed);
+        }
+        let kept = visits.is_some();
         if kept && self.pairs.len() == before {
             return true;
         }
@@ -302,5 +316,15 @@ impl<A: Address> Roll<A> {
             lost.push((place, seed.key(address)));
         }
         kept
+    }
+
+    /// Keeps full rounds of visits.
+    #[cold]
+    pub(super) fn keep_round(&mut self, address: A, place: Place, rounds: u64, seed: &Seed) {
+        let key = (address, place);
+        match self.rounds.entry(key, seed.key(key) as u32, seed) {
+            Some(kept) => kept.rounds += rounds,
+            None => self.rounds_lost += rounds,
+        }
     }
 }

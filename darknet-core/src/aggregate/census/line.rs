@@ -6,7 +6,7 @@ use super::super::{
     Counts, Observation, Seed,
     few::{Few, Taken},
     profiles::{destination, of_half},
-    source::{Address, Place},
+    source::{Address, Place, Visits},
 };
 use crate::time::Nanoseconds;
 
@@ -47,7 +47,7 @@ pub(super) struct Rest {
     pub(super) ports: u32,
     pub(super) destinations_taken: Taken,
     pub(super) ports_taken: Taken,
-    places: [Place; 9],
+    places: [Visits; 9],
 }
 
 /// The destination ports of a source with more places than it keeps itself.
@@ -107,10 +107,10 @@ impl<A: Address> Line<A> {
     #[inline]
     pub(super) fn knows(&self, rest: Option<&Rest>, place: Place) -> bool {
         // All of them, whatever is taken: no branch for each, and free ones are none.
-        let among = |places: &[Place]| {
+        let among = |places: &[Visits]| {
             places
                 .iter()
-                .fold(false, |known, &kept| known | (kept == place))
+                .fold(false, |known, kept| known | (kept.place() == place))
         };
         among(self.places.as_ref()) | rest.is_some_and(|rest| among(&rest.places))
     }
@@ -122,8 +122,20 @@ impl<A: Address> Line<A> {
         usize::from(self.taken) + more <= room
     }
 
-    /// Keeps a place that is not known; `false` if there is no room.
-    pub(super) fn keep(&mut self, rest: Option<&mut Rest>, place: Place) -> bool {
+    /// Adds packets, fewer than a round, to a place: the visits of it then, or the default if it is not known.
+    #[inline(always)]
+    pub(super) fn visit(&mut self, rest: Option<&mut Rest>, place: Place, packets: u32) -> Visits {
+        // All of them, as above: where it is not, nothing is added.
+        let among = |places: &mut [Visits]| {
+            let visits = places.iter_mut().map(|kept| kept.add_at(place, packets));
+            visits.fold(Visits::default(), Visits::or)
+        };
+        let here = among(self.places.as_mut());
+        rest.map_or(here, |rest| here.or(among(&mut rest.places)))
+    }
+
+    /// Keeps a place that is not known, with packets, fewer than a round; `false` if there is no room.
+    pub(super) fn keep(&mut self, rest: Option<&mut Rest>, place: Place, packets: u32) -> bool {
         let at = usize::from(self.taken);
         let places = self.places.as_mut();
         let free = match (places.len(), rest) {
@@ -134,16 +146,21 @@ impl<A: Address> Line<A> {
         let Some(free) = free else {
             return false;
         };
-        *free = place;
+        *free = Visits::new(place, packets);
         self.taken += 1;
         true
     }
 
     /// The places that are kept with it.
     pub(super) fn places(&self, rest: Option<&Rest>) -> impl Iterator<Item = Place> + use<A> {
+        self.visits(rest).map(Visits::place)
+    }
+
+    /// The places that are kept with it, and packets.
+    pub(super) fn visits(&self, rest: Option<&Rest>) -> impl Iterator<Item = Visits> + use<A> {
         let here = self.places.as_ref().iter().copied();
-        let rest = rest.map_or([Place::default(); Rest::PLACES], |rest| rest.places);
-        let mut places = [Place::default(); 16];
+        let rest = rest.map_or([Visits::default(); Rest::PLACES], |rest| rest.places);
+        let mut places = [Visits::default(); 16];
         let all = here.chain(rest);
         places.iter_mut().zip(all).for_each(|(to, from)| *to = from);
         places.into_iter().take(self.taken.into())

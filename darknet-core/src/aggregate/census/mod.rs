@@ -22,8 +22,6 @@ mod line;
 mod one;
 /// Entries that have numbers.
 mod pool;
-/// Pairs that were spilled a short time ago.
-mod recent;
 /// The sources of one IP version in one shard.
 mod roll;
 /// Giving way, and merging.
@@ -36,7 +34,6 @@ mod spill;
 mod tests;
 
 use batch::LOOK_AHEAD;
-use recent::Recent;
 use roll::Roll;
 use said::Row;
 use spill::Spill;
@@ -95,7 +92,6 @@ pub struct Census {
     /// Hosts at ports of which nothing else is left, and the bytes that they may take.
     lost: Option<Box<PortDistinct>>,
     lost_memory: usize,
-    recent: Recent,
     /// Whether a roll may have to give way within a batch.
     is_tight: bool,
     /// Empty between two calls.
@@ -106,18 +102,22 @@ impl Census {
     /// No sources yet; they take at most `memory` bytes, and start with none.
     ///
     /// Half of it is for IPv4 sources, a quarter for their pairs with further ports, an eighth and a
-    /// sixteenth for those of IPv6, and the rest for estimates of what gave way. What is not full of
+    /// sixteenth for those of IPv6, a 64th for packets by port of sources that send thousands to one, and
+    /// the rest for estimates of what gave way. What is not full of
     /// the last chunk of each shard, 6 MB at most, and 8 MB for estimates are not counted.
     pub fn new(memory: usize, seed: &Seed) -> Self {
         let part = memory / SHARDS / 16;
-        let shard = (Roll::new(part * 8, part * 4), Roll::new(part * 2, part));
+        let rounds = part / 8;
+        let shard = (
+            Roll::new(part * 8, part * 4, rounds),
+            Roll::new(part * 2, part, rounds),
+        );
         let mut census = Self {
             shards: vec![shard; SHARDS].try_into().expect("so many"),
             seed: seed.clone(),
             pairs_overflow: 0,
             lost: None,
-            lost_memory: memory / 16,
-            recent: Recent::new(),
+            lost_memory: memory / 64 * 3,
             is_tight: false,
             spill: Default::default(),
         };
@@ -317,6 +317,10 @@ impl Aggregate for Census {
                 "sources_pairs",
                 of(|v4| v4.pairs.bytes(), |v6| v6.pairs.bytes()),
             ),
+            (
+                "sources_port_packets",
+                of(|v4| v4.rounds.bytes(), |v6| v6.rounds.bytes()),
+            ),
             ("sources_estimates", estimates),
         ]
     }
@@ -345,11 +349,9 @@ impl Aggregate for Census {
             pairs_overflow,
             lost,
             lost_memory: _,
-            recent,
             is_tight: _,
             spill: _,
         } = self;
-        recent.clear();
         for (v4, v6) in shards.iter_mut() {
             v4.reset();
             v6.reset();

@@ -1,19 +1,23 @@
-//! One source, by its address.
+//! Some sources, by their addresses.
 
-use std::net::IpAddr;
+use std::{cmp::Reverse, collections::HashMap, net::IpAddr};
 
 use darknet_ebpf::PortTable;
 
 use super::{
     super::{
-        SHARDS,
+        SHARDS, Seed,
+        observation::shard_of,
         profiles::Profile,
-        source::{Address, Place},
+        source::{Address, Visits},
     },
     Census,
     line::Line,
     roll::Roll,
 };
+
+/// Packets by port.
+type PortPackets = Vec<(PortTable, u16, u64)>;
 
 impl Census {
     /// What a source did; `None` if it is not there.
@@ -30,26 +34,41 @@ impl Census {
         }
     }
 
-    /// Where a source was seen, in the order of tables and ports; `None` if it is not there, or was at
-    /// more than 12 ports (IPv6: 9).
-    pub fn ports_of(&self, source: IpAddr) -> Option<Vec<(PortTable, u16)>> {
-        match source {
-            IpAddr::V4(source) => {
-                let (hash, (roll, _)) = self.shard(source.to_bits());
-                roll.few_ports(roll.line(source.to_bits(), hash)?)
-            }
-            IpAddr::V6(source) => {
-                let (hash, (_, roll)) = self.shard(source.to_bits());
-                roll.few_ports(roll.line(source.to_bits(), hash)?)
+    /// How many packets sources sent to each port, most first, then in the order of tables and ports;
+    /// exact. Left out are sources that are not there, that may have [missed](Profile::missed) packets,
+    /// or of whose ports some had no room.
+    ///
+    /// A packet that is in two tables ([`PortTable::of`]) is in two rows here.
+    pub fn port_packets(&self, sources: &[IpAddr]) -> HashMap<IpAddr, PortPackets> {
+        let mut shards = vec![(Vec::new(), Vec::new()); SHARDS];
+        for source in sources {
+            match source {
+                IpAddr::V4(source) => {
+                    let hash = self.seed.key(source.to_bits());
+                    shards[shard_of(hash)].0.push((source.to_bits(), hash));
+                }
+                IpAddr::V6(source) => {
+                    let hash = self.seed.key(source.to_bits());
+                    shards[shard_of(hash)].1.push((source.to_bits(), hash));
+                }
             }
         }
+        let has_pairs = self.pairs_overflow == 0;
+        let mut all = HashMap::new();
+        for ((v4, v6), (roll_v4, roll_v6)) in shards.iter().zip(self.shards.iter()) {
+            all.extend(roll_v4.port_packets(v4, has_pairs, &self.seed));
+            all.extend(roll_v6.port_packets(v6, has_pairs, &self.seed));
+        }
+        for packets in all.values_mut() {
+            packets.sort_unstable_by_key(|&(table, port, packets)| (Reverse(packets), table, port));
+        }
+        all
     }
 
     /// The hash of an address and its shard, as [`Observation`](super::super::Observation) has them.
     fn shard(&self, address: impl Address) -> (u64, &(Roll<u32>, Roll<u128>)) {
         let hash = self.seed.key(address);
-        let shard = hash >> (64 - SHARDS.trailing_zeros());
-        (hash, &self.shards[shard as usize])
+        (hash, &self.shards[shard_of(hash)])
     }
 }
 
@@ -58,21 +77,49 @@ impl<A: Address> Roll<A> {
         self.lines.get(self.find(address, hash)?)
     }
 
-    /// Every port of a source, if none was spilled.
-    fn few_ports(&self, line: &Line<A>) -> Option<Vec<(PortTable, u16)>> {
-        let rest = self.rest_of(line);
-        if rest.is_some_and(|rest| rest.ports != 0) {
-            return None;
+    /// Packets by port of those sources of which they are known; `has_pairs` is whether pairs are.
+    fn port_packets(
+        &self,
+        sources: &[(A, u64)],
+        has_pairs: bool,
+        seed: &Seed,
+    ) -> impl Iterator<Item = (IpAddr, PortPackets)> {
+        let mut known: HashMap<A, PortPackets> = HashMap::new();
+        let mut are_spilled = false;
+        for &(address, hash) in sources {
+            let Some(line) = self.line(address, hash) else {
+                continue;
+            };
+            let rest = self.rest_of(line);
+            let is_spilled = rest.is_some_and(|rest| rest.ports != 0);
+            if line.missed() == 0 && self.rounds_lost == 0 && (has_pairs || !is_spilled) {
+                let visits = line.visits(rest);
+                let packets = visits.filter_map(|visits| self.packets(address, visits, seed));
+                known.insert(address, packets.collect());
+                are_spilled |= is_spilled;
+            }
         }
-        let mut ports: Vec<_> = line.places(rest).filter_map(Place::get).collect();
-        ports.sort_unstable();
-        Some(ports)
+        for pair in self.pairs.iter().filter(|_| are_spilled) {
+            if let Some(known) = known.get_mut(&pair.address) {
+                known.extend(self.packets(pair.address, pair.visits, seed));
+            }
+        }
+        let known = known.into_iter();
+        known.map(|(address, packets)| (address.ip(), packets))
+    }
+
+    fn packets(&self, address: A, visits: Visits, seed: &Seed) -> Option<(PortTable, u16, u64)> {
+        let (table, port) = visits.place().get()?;
+        let rounds = self.rounds.get((address, visits.place()), seed);
+        let rounds = rounds.map_or(0, |kept| kept.rounds);
+        let packets = rounds * u64::from(Visits::ROUND) + u64::from(visits.packets());
+        Some((table, port, packets))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::{collections::BTreeSet, net::Ipv4Addr};
 
     use darknet_ebpf::{Address as Words, Class, Packet, Version};
 
@@ -114,33 +161,62 @@ mod tests {
             }
         }
         census.merge(&mut other);
+        let all: Vec<IpAddr> = census.profiles().map(|profile| profile.source).collect();
+        let mut ports = census.port_packets(&all);
         let mut sources = BTreeSet::new();
         for expected in census.profiles() {
             assert_eq!(census.profile(expected.source), Some(expected));
             sources.insert(expected.source);
             let host = expected.packets as u16 - 1;
             // Backscatter is at its port, and its destination port is in a table too.
-            let (places, most) = (host + 2, if expected.source.is_ipv4() { 12 } else { 9 });
             let all = [
-                (PortTable::TcpBackscatter, 80),
-                (PortTable::TcpBackscatterDestination, 0),
+                (PortTable::TcpBackscatter, 80, 1),
+                (PortTable::TcpBackscatterDestination, 0, 1),
             ];
-            let syns = (1..=host).map(|port| (PortTable::TcpSyn, port));
+            let syns = (1..=host).map(|port| (PortTable::TcpSyn, port, 1));
             let mut all: Vec<_> = all.into_iter().chain(syns).collect();
             all.sort_unstable();
-            let known = (places <= most).then_some(all);
-            assert_eq!(
-                census.ports_of(expected.source),
-                known,
-                "{}",
-                expected.source
-            );
+            assert_eq!(ports.remove(&expected.source), Some(all));
         }
         assert_eq!(sources.len(), 80);
         let unknown = "192.0.2.1".parse().expect("an address");
-        assert_eq!(
-            (census.profile(unknown), census.ports_of(unknown)),
-            (None, None)
-        );
+        assert_eq!(census.profile(unknown), None);
+        assert!(census.port_packets(&[unknown]).is_empty());
+    }
+
+    #[test]
+    fn packets_by_port_are_exact_whatever_their_number() {
+        let seed = Seed::random();
+        let host = Ipv4Addr::from_bits(7).into();
+        // As many as one round, less, more, and several; more ports than a source keeps itself.
+        let sent: Vec<(u16, u64)> = (1..=20)
+            .map(|port| (port, [4_095, 4_096, 4_097, 20_000][usize::from(port) % 4]))
+            .collect();
+        let mut expected: Vec<_> = sent
+            .iter()
+            .map(|&(port, packets)| (PortTable::TcpSyn, port, packets))
+            .collect();
+        expected.sort_by_key(|&(_, port, packets)| (Reverse(packets), port));
+        for windows in [1, 2, 7] {
+            let mut parts = vec![Census::new(64 << 20, &seed); windows];
+            for &(port, packets) in &sent {
+                let observation = Observation::new(packet(7, Version::V4, port), 0, &seed);
+                (0..packets as usize).for_each(|n| parts[n % windows].observe(&observation));
+            }
+            let mut merged = Census::new(64 << 20, &seed);
+            parts.iter_mut().for_each(|part| merged.merge(part));
+            let ports = merged.port_packets(&[host]);
+            assert_eq!(ports.get(&host), Some(&expected), "{windows} windows");
+            merged.reset();
+            assert!(merged.port_packets(&[host]).is_empty());
+        }
+        // Without room for the rounds of all ports, nothing is said.
+        let mut small = Census::new(0, &seed);
+        for &(port, packets) in &sent {
+            let observation = Observation::new(packet(7, Version::V4, port), 0, &seed);
+            (0..packets).for_each(|_| small.observe(&observation));
+        }
+        assert!(small.profile(host).is_some(), "it is there");
+        assert!(small.port_packets(&[host]).is_empty());
     }
 }

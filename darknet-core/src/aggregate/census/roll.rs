@@ -4,7 +4,7 @@ use super::{
     super::{
         Forgotten, Seed,
         profiles::{SCANNER_PACKETS, SCANNER_PORTS},
-        source::{Address, Pair},
+        source::{Address, Pair, Rounds},
         table::Table,
     },
     index::{Found, Index, NUMBERS},
@@ -22,6 +22,10 @@ pub(super) struct Roll<A: Address> {
     pub(super) ports: Pool<Ports>,
     /// Places that had no room with their source.
     pub(super) pairs: Table<Pair<A>>,
+    /// Rounds of visits, of places with their source and of pairs.
+    pub(super) rounds: Table<Rounds<A>>,
+    /// Those that had no room.
+    pub(super) rounds_lost: u64,
     /// Bytes that all of it but the pairs takes at most.
     pub(super) memory: usize,
     /// Packets that a source which is not there may have had, at most.
@@ -35,14 +39,16 @@ const WANTED: usize = 64 + 128 + 64;
 const LEAST: usize = 16 * WANTED;
 
 impl<A: Address> Roll<A> {
-    /// An empty roll that takes at most so many bytes, and as many again for pairs.
-    pub(super) fn new(memory: usize, pairs: usize) -> Self {
+    /// An empty roll that takes at most so many bytes, and beside these so many for pairs and for rounds.
+    pub(super) fn new(memory: usize, pairs: usize, rounds: usize) -> Self {
         Self {
             index: Index::new(),
             lines: Pool::new(),
             rests: Pool::new(),
             ports: Pool::new(),
             pairs: Table::new(pairs),
+            rounds: Table::new(rounds),
+            rounds_lost: 0,
             memory: memory.max(LEAST),
             missed: 0,
             forgotten: Forgotten::default(),
@@ -54,7 +60,7 @@ impl<A: Address> Roll<A> {
         self.forgotten == Forgotten::default()
     }
 
-    /// Bytes that it takes, without pairs.
+    /// Bytes that it takes, without pairs and rounds.
     pub(super) fn used(&self) -> usize {
         let pools = self.lines.bytes() + self.rests.bytes() + self.ports.bytes();
         pools + self.index.bytes()
@@ -157,6 +163,8 @@ impl<A: Address> Roll<A> {
             rests,
             ports,
             pairs,
+            rounds,
+            rounds_lost,
             memory: _,
             missed,
             forgotten,
@@ -166,6 +174,8 @@ impl<A: Address> Roll<A> {
         *rests = Pool::new();
         *ports = Pool::new();
         pairs.reset();
+        rounds.reset();
+        *rounds_lost = 0;
         *missed = 0;
         *forgotten = Forgotten::default();
     }

@@ -3,7 +3,7 @@
 use super::{
     super::{
         Forgotten, Seed,
-        source::{Address, Pair},
+        source::{Address, Pair, Rounds},
         table::Table,
     },
     index::Index,
@@ -54,9 +54,11 @@ impl<A: Address> Roll<A> {
         let empty = Self {
             index,
             pairs: std::mem::replace(&mut self.pairs, Table::new(0)),
+            rounds: std::mem::replace(&mut self.rounds, Table::new(0)),
+            rounds_lost: self.rounds_lost,
             missed: self.missed,
             forgotten: self.forgotten,
-            ..Self::new(self.memory, 0)
+            ..Self::new(self.memory, 0, 0)
         };
         let old = std::mem::replace(self, empty);
         for line in old.lines.iter() {
@@ -92,7 +94,6 @@ impl<A: Address> Roll<A> {
             sources: 1,
             packets: line.counts.packets,
         };
-        spill.has_forgotten = true;
         let places = line.places(other.rest_of(line));
         spill.lost.extend(places.map(|place| (place, hash)));
     }
@@ -111,6 +112,8 @@ impl<A: Address> Roll<A> {
             // What each has room for stays with it.
             std::mem::swap(&mut self.memory, &mut other.memory);
             std::mem::swap(&mut self.pairs, &mut other.pairs);
+            std::mem::swap(&mut self.rounds, &mut other.rounds);
+            self.add_rounds(other, seed);
             return;
         }
         let (my_missed, their_missed) = (self.missed, other.missed);
@@ -139,12 +142,16 @@ impl<A: Address> Roll<A> {
         }
         self.missed += their_missed;
         self.forgotten += other.forgotten;
-        for &Pair { address, place } in other.pairs.iter() {
+        for &Pair { address, visits } in other.pairs.iter() {
+            let (place, packets) = (visits.place(), visits.packets());
             let number = self.find(address, seed.key(address));
-            if !number.is_some_and(|number| self.keep(number, place, seed)) {
-                spill.pair((address, place), (number.unwrap_or(0), shard), seed);
+            if !number.is_some_and(|number| self.keep(number, place, packets, seed)) {
+                let number = number.unwrap_or(0);
+                spill.pair((address, place), packets, (number, shard), seed);
             }
         }
+        self.rounds_lost += other.rounds_lost;
+        self.add_rounds(other, seed);
         while self.used() > self.memory {
             // More that should stay than there is room for: then they give way too.
             let _ = self.give_way(seed, spill, |roll, line| !roll.stays(line))
@@ -174,10 +181,22 @@ impl<A: Address> Roll<A> {
             let (mine, taken) = self.ports_of(number, seed);
             mine.0.merge(taken, theirs, |port| seed.key(port));
         }
-        for place in theirs.places(other.rest_of(theirs)) {
-            if !self.keep(number, place, seed) {
-                spill.pair((theirs.address, place), (number, shard), seed);
+        for visits in theirs.visits(other.rest_of(theirs)) {
+            let (place, packets) = (visits.place(), visits.packets());
+            if !self.keep(number, place, packets, seed) {
+                spill.pair((theirs.address, place), packets, (number, shard), seed);
             }
+        }
+    }
+
+    fn add_rounds(&mut self, other: &Self, seed: &Seed) {
+        for &Rounds {
+            address,
+            place,
+            rounds,
+        } in other.rounds.iter()
+        {
+            self.keep_round(address, place, rounds, seed);
         }
     }
 }

@@ -30,7 +30,7 @@ impl<A: Address> Roll<A> {
         let rest = self.rest_of(line);
         line.knows(rest, place)
             || rest.is_some_and(|rest| rest.ports != 0)
-                && self.pairs.contains((line.address, place), seed)
+                && self.pairs.get((line.address, place), seed).is_some()
     }
 
     /// The hosts that were seen at all of some places and at none of others.
@@ -97,6 +97,7 @@ impl<A: Address> Roll<A> {
             let places = line.places(self.rest_of(line));
             places.map(|place| (line.address, place))
         });
-        kept.chain(self.pairs.iter().map(|pair| (pair.address, pair.place)))
+        let pairs = self.pairs.iter();
+        kept.chain(pairs.map(|pair| (pair.address, pair.visits.place())))
     }
 }

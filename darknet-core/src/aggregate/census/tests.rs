@@ -28,6 +28,7 @@ struct Truth {
     destinations: BTreeSet<u32>,
     classes: BTreeSet<u16>,
     places: BTreeSet<(PortTable, u16)>,
+    packets: BTreeMap<(PortTable, u16), u64>,
 }
 
 fn packet() -> impl Strategy<Value = Packet> {
@@ -84,8 +85,10 @@ fn truth(packets: &[Packet]) -> BTreeMap<IpAddr, Truth> {
         source.times.push(time(n));
         source.destinations.insert(packet.destination.v4());
         source.classes.insert(packet.class as u16);
-        let places = PortTable::of(packet).into_iter().flatten();
-        source.places.extend(places);
+        for place in PortTable::of(packet).into_iter().flatten() {
+            source.places.insert(place);
+            *source.packets.entry(place).or_default() += 1;
+        }
         if matches!(packet.class, Class::TcpSyn | Class::Udp) {
             source.scans += 1;
             source.ports.insert(packet.destination_port);
@@ -112,6 +115,7 @@ struct Said {
     estimates: Vec<(PortTable, u16, Estimate)>,
     profiles: Vec<Profile>,
     top: Vec<TopSource>,
+    packets: BTreeMap<IpAddr, Vec<(PortTable, u16, u64)>>,
     missed: u64,
     forgotten: Forgotten,
 }
@@ -123,6 +127,8 @@ fn say(census: &Census) -> Said {
         hosts.sort();
         hosts
     });
+    let top = census.top_sources(0);
+    let addresses: Vec<_> = top.iter().map(|row| row.source).collect();
     Said {
         sources: census.iter().map(Iterator::collect),
         hosts: census.hosts(),
@@ -130,7 +136,8 @@ fn say(census: &Census) -> Said {
         alone,
         estimates: census.port_distinct().iter().collect(),
         profiles: census.top_profiles(0),
-        top: census.top_sources(0),
+        top,
+        packets: census.port_packets(&addresses).into_iter().collect(),
         missed: census.missed(),
         forgotten: census.forgotten(),
     }
@@ -160,6 +167,10 @@ proptest! {
         let counts = truth.iter().map(|(source, truth)| (*source, truth.counts));
         prop_assert_eq!(said.sources.as_ref().expect("room"), &counts.collect::<BTreeMap<_, _>>());
         prop_assert_eq!(said.profiles.len(), truth.len());
+        prop_assert_eq!(said.packets.len(), truth.len());
+        for (source, packets) in &said.packets {
+            prop_assert_eq!(packets, &by_port(&truth[source]));
+        }
         for row in &said.profiles {
             let truth = &truth[&row.source];
             let (first, last) = (truth.times.iter().min(), truth.times.iter().max());
@@ -205,7 +216,7 @@ proptest! {
         let seed = Seed::random();
         let new = || Census::new(memory, &seed);
         let (mut whole, mut parts) = (new(), vec![new(); workers]);
-        let mut estimated = PortDistinct::new(memory / 16);
+        let mut estimated = PortDistinct::new(memory / 64 * 3);
         for (n, packet) in packets.iter().enumerate() {
             let observation = Observation::new(*packet, time(n), &seed);
             whole.observe(&observation);
@@ -283,10 +294,23 @@ fn of_all(sources: &BTreeMap<IpAddr, Truth>) -> OfAll {
     (networks, bins, sources.len() as u64, tools.to_vec())
 }
 
+fn by_port(truth: &Truth) -> Vec<(PortTable, u16, u64)> {
+    let rows = truth.packets.iter();
+    let mut rows: Vec<_> = rows
+        .map(|(&(table, port), &packets)| (table, port, packets))
+        .collect();
+    rows.sort_by_key(|&(_, _, packets)| Reverse(packets));
+    rows
+}
+
 /// Every source lies within its bounds, and nothing is lost.
 fn within_bounds(census: &Census, packets: &[Packet]) -> Result<(), TestCaseError> {
     let mut truth = truth(packets);
     let rows = census.top_sources(0);
+    let addresses: Vec<_> = rows.iter().map(|row| row.source).collect();
+    for (source, packets) in census.port_packets(&addresses) {
+        prop_assert_eq!(packets, by_port(&truth[&source]), "what is said is exact");
+    }
     let counted: u64 = rows.iter().map(|row| row.counts.packets).sum();
     let sent: u64 = truth.values().map(|truth| truth.counts.packets).sum();
     prop_assert_eq!(counted + census.forgotten().packets, sent);
