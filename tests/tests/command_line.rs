@@ -376,6 +376,7 @@ fn memory_is_what_it_may_be_however_many_sources_come() {
             "sources_index",
             "sources_lines",
             "sources_pairs",
+            "sources_port_packets",
             "sources_ports",
             "sources_rests",
             "ttls",
