@@ -14,7 +14,7 @@ static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 /// What the sources may take.
 const MEMORY: usize = 4 << 20;
-/// What they may take beyond, by their documentation: last pages and estimates.
+/// What they may take beyond, by their documentation: last chunks, huge pages and estimates.
 const CENSUS: usize = 12_000_000;
 /// Sizes and times to live, and ports.
 const TABLES: usize = 4_700_000 + 5_300_000;

@@ -39,7 +39,6 @@ impl<A: AsRef<Figures>, B> AsRef<Figures> for (A, B) {
     }
 }
 
-// So that the later ones find packets in the first-level cache.
 joint!(Figures, {
     totals,
     ports,

@@ -8,7 +8,7 @@ use std::{
 /// What every address is a multiple of: a cache line.
 pub(super) const ALIGNED: usize = 64;
 /// Bytes of a chunk; what is smaller comes from the allocator.
-const CHUNK: usize = 16 << 10;
+pub(crate) const CHUNK: usize = 16 << 10;
 /// Bytes of a block: a huge page where pages have 4 KiB (Documentation/admin-guide/mm/transhuge.rst).
 const BLOCK: usize = 2 << 20;
 const CHUNKS: usize = BLOCK / CHUNK;

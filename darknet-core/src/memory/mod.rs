@@ -7,5 +7,6 @@ mod prefetch;
 /// Slices on huge pages.
 mod wide;
 
+pub(crate) use blocks::CHUNK;
 pub(crate) use prefetch::prefetch;
 pub(crate) use wide::Wide;

@@ -65,10 +65,10 @@ const PORTS: usize = 12;
 /// The profiles of these sources, in their order.
 pub(super) fn profile_rows(census: &Census, sources: &[TopSource]) -> Vec<ProfileRow> {
     let addresses: Vec<IpAddr> = sources.iter().map(|source| source.source).collect();
-    let ports = census.port_packets(&addresses);
+    let ports = census.port_packets(&addresses, PORTS);
     let row = |source: &TopSource| {
         let ports = ports.get(&source.source);
-        let ports = ports.map(|ports| ports.iter().take(PORTS).map(place).collect());
+        let ports = ports.map(|ports| ports.iter().map(place).collect());
         Some(row(source, &census.profile(source.source)?, ports))
     };
     sources.iter().filter_map(row).collect()

@@ -75,6 +75,7 @@ impl Census {
                     let number = self.fetch_lines(one);
                     self.count((one, &number), &[], &[]);
                 }
+                self.fetch_index(after);
                 numbers = self.fetch_lines(next);
             } else {
                 numbers = self.count((now, &numbers), next, after);

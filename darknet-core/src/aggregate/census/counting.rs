@@ -10,7 +10,7 @@ use super::{
         source::{Address, Place, Visits},
     },
     LOOK_AHEAD,
-    line::{Ports, scanned},
+    line::{Line, Ports, scanned},
     roll::Roll,
     spill::{Spill, Spilled},
 };
@@ -305,12 +305,17 @@ impl<A: Address> Roll<A> {
         if kept && self.pairs.len() == before {
             return true;
         }
-        // A source that was forgotten since begins again, with other places.
-        let line = self.lines.get(spilled.number);
-        if let Some(line) = line.filter(|line| line.address == address && line.rest != 0)
+        // Merging may have given it another number.
+        let is_it = |line: &Line<A>| line.address == address;
+        let number = match self.lines.get(spilled.number).is_some_and(is_it) {
+            true => Some(spilled.number),
+            false => self.find(address, seed.key(address)),
+        };
+        if let Some(number) = number
+            && let Some(line) = self.lines.get(number)
             && self.rest_of(line).is_some_and(|rest| rest.ports != 0)
         {
-            self.keep_port(spilled.number, place, seed);
+            self.keep_port(number, place, seed);
         }
         if !kept {
             lost.push((place, seed.key(address)));

@@ -103,8 +103,9 @@ impl Census {
     ///
     /// Half of it is for IPv4 sources, a quarter for their pairs with further ports, an eighth and a
     /// sixteenth for those of IPv6, a 64th for packets by port of sources that send thousands to one, and
-    /// the rest for estimates of what gave way. What is not full of
-    /// the last chunk of each shard, 6 MB at most, and 8 MB for estimates are not counted.
+    /// the rest for estimates of what gave way. What is not full of the last chunk of each shard, 6.3 MB at
+    /// most, 8 MB for estimates, and what is free of huge pages are not counted: tables share these, and
+    /// one goes back to the system when nothing on it is used.
     pub fn new(memory: usize, seed: &Seed) -> Self {
         let part = memory / SHARDS / 16;
         let rounds = part / 8;

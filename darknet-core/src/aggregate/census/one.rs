@@ -34,12 +34,15 @@ impl Census {
         }
     }
 
-    /// How many packets sources sent to each port, most first, then in the order of tables and ports;
-    /// exact. Left out are sources that are not there, that may have [missed](Profile::missed) packets,
-    /// or of whose ports some had no room.
+    /// How many packets sources sent to each port, exactly: the `most` ports of each with the most packets, most
+    /// first, then in the order of tables and ports; 0 is all of them. Left out are sources that are not
+    /// there, that may have [missed](Profile::missed) packets, or of whose ports, or of those of others,
+    /// some had no room.
     ///
-    /// A packet that is in two tables ([`PortTable::of`]) is in two rows here.
-    pub fn port_packets(&self, sources: &[IpAddr]) -> HashMap<IpAddr, PortPackets> {
+    /// A packet that is in two tables ([`PortTable::of`]) is in two rows here. Where one of the sources was
+    /// at more ports than are kept with it, all of those that are not are looked through: for closed
+    /// windows, not for each packet.
+    pub fn port_packets(&self, sources: &[IpAddr], most: usize) -> HashMap<IpAddr, PortPackets> {
         let mut shards = vec![(Vec::new(), Vec::new()); SHARDS];
         for source in sources {
             match source {
@@ -53,15 +56,13 @@ impl Census {
                 }
             }
         }
-        let has_pairs = self.pairs_overflow == 0;
+        let (seed, has_pairs) = (&self.seed, self.pairs_overflow == 0);
         let mut all = HashMap::new();
         for ((v4, v6), (roll_v4, roll_v6)) in shards.iter().zip(self.shards.iter()) {
-            all.extend(roll_v4.port_packets(v4, has_pairs, &self.seed));
-            all.extend(roll_v6.port_packets(v6, has_pairs, &self.seed));
+            roll_v4.port_packets((v4, most), has_pairs, seed, &mut all);
+            roll_v6.port_packets((v6, most), has_pairs, seed, &mut all);
         }
-        for packets in all.values_mut() {
-            packets.sort_unstable_by_key(|&(table, port, packets)| (Reverse(packets), table, port));
-        }
+        all.values_mut().for_each(|rows| cut(rows, most));
         all
     }
 
@@ -72,19 +73,28 @@ impl Census {
     }
 }
 
+/// Sorts rows, and leaves the first; 0 is all of them.
+fn cut(rows: &mut PortPackets, most: usize) {
+    rows.sort_unstable_by_key(|&(table, port, packets)| (Reverse(packets), table, port));
+    if most > 0 {
+        rows.truncate(most);
+    }
+}
+
 impl<A: Address> Roll<A> {
     fn line(&self, address: A, hash: u64) -> Option<&Line<A>> {
         self.lines.get(self.find(address, hash)?)
     }
 
-    /// Packets by port of those sources of which they are known; `has_pairs` is whether pairs are.
+    /// Adds packets by port of those sources of which they are known, `most` of each or more;
+    /// `has_pairs` is whether pairs are known.
     fn port_packets(
         &self,
-        sources: &[(A, u64)],
+        (sources, most): (&[(A, u64)], usize),
         has_pairs: bool,
         seed: &Seed,
-    ) -> impl Iterator<Item = (IpAddr, PortPackets)> {
-        let mut known: HashMap<A, PortPackets> = HashMap::new();
+        known: &mut HashMap<IpAddr, PortPackets>,
+    ) {
         let mut are_spilled = false;
         for &(address, hash) in sources {
             let Some(line) = self.line(address, hash) else {
@@ -95,17 +105,18 @@ impl<A: Address> Roll<A> {
             if line.missed() == 0 && self.rounds_lost == 0 && (has_pairs || !is_spilled) {
                 let visits = line.visits(rest);
                 let packets = visits.filter_map(|visits| self.packets(address, visits, seed));
-                known.insert(address, packets.collect());
+                known.insert(address.ip(), packets.collect());
                 are_spilled |= is_spilled;
             }
         }
         for pair in self.pairs.iter().filter(|_| are_spilled) {
-            if let Some(known) = known.get_mut(&pair.address) {
-                known.extend(self.packets(pair.address, pair.visits, seed));
+            if let Some(rows) = known.get_mut(&pair.address.ip()) {
+                rows.extend(self.packets(pair.address, pair.visits, seed));
+                if most > 0 && rows.len() > 4 * most {
+                    cut(rows, most);
+                }
             }
         }
-        let known = known.into_iter();
-        known.map(|(address, packets)| (address.ip(), packets))
     }
 
     fn packets(&self, address: A, visits: Visits, seed: &Seed) -> Option<(PortTable, u16, u64)> {
@@ -162,7 +173,7 @@ mod tests {
         }
         census.merge(&mut other);
         let all: Vec<IpAddr> = census.profiles().map(|profile| profile.source).collect();
-        let mut ports = census.port_packets(&all);
+        let mut ports = census.port_packets(&all, 0);
         let mut sources = BTreeSet::new();
         for expected in census.profiles() {
             assert_eq!(census.profile(expected.source), Some(expected));
@@ -181,7 +192,7 @@ mod tests {
         assert_eq!(sources.len(), 80);
         let unknown = "192.0.2.1".parse().expect("an address");
         assert_eq!(census.profile(unknown), None);
-        assert!(census.port_packets(&[unknown]).is_empty());
+        assert!(census.port_packets(&[unknown], 0).is_empty());
     }
 
     #[test]
@@ -205,10 +216,18 @@ mod tests {
             }
             let mut merged = Census::new(64 << 20, &seed);
             parts.iter_mut().for_each(|part| merged.merge(part));
-            let ports = merged.port_packets(&[host]);
-            assert_eq!(ports.get(&host), Some(&expected), "{windows} windows");
+            for most in [0, 1, 3, 19, 20, 21] {
+                let ports = merged.port_packets(&[host], most);
+                let most = if most == 0 { 20 } else { most.min(20) };
+                let first = Some(&expected[..most]);
+                assert_eq!(
+                    ports.get(&host).map(Vec::as_slice),
+                    first,
+                    "{windows} windows"
+                );
+            }
             merged.reset();
-            assert!(merged.port_packets(&[host]).is_empty());
+            assert!(merged.port_packets(&[host], 0).is_empty());
         }
         // Without room for the rounds of all ports, nothing is said.
         let mut small = Census::new(0, &seed);
@@ -217,6 +236,56 @@ mod tests {
             (0..packets).for_each(|_| small.observe(&observation));
         }
         assert!(small.profile(host).is_some(), "it is there");
-        assert!(small.port_packets(&[host]).is_empty());
+        assert!(small.port_packets(&[host], 0).is_empty());
+    }
+
+    #[test]
+    fn packets_of_two_tables_are_exact_in_both() {
+        let seed = Seed::random();
+        for version in [Version::V4, Version::V6] {
+            let mut census = Census::new(64 << 20, &seed);
+            // More of what it keeps itself first, so that these are pairs the second time.
+            for (ports, packets) in [(0, 4_097), (12, 9_000)] {
+                for port in 1..=ports {
+                    census.observe(&Observation::new(
+                        packet(ports.into(), version, port),
+                        0,
+                        &seed,
+                    ));
+                }
+                let backscatter = Observation::new(packet(ports.into(), version, 0), 0, &seed);
+                (0..packets).for_each(|_| census.observe(&backscatter));
+                let host = packet(ports.into(), version, 0).source.ip(version);
+                let expected = [
+                    (PortTable::TcpBackscatter, 80, packets),
+                    (PortTable::TcpBackscatterDestination, 0, packets),
+                ];
+                assert_eq!(census.port_packets(&[host], 2)[&host], expected);
+            }
+        }
+    }
+
+    #[test]
+    fn what_stays_beside_a_flood_is_exact_and_what_comes_back_is_left_out() {
+        let seed = Seed::random();
+        let mut census = Census::new(1 << 20, &seed);
+        let mut send = |host, packets| {
+            let observation = Observation::new(packet(host, Version::V4, 23), 0, &seed);
+            (0..packets).for_each(|_| census.observe(&observation));
+        };
+        send(1, 10_000);
+        send(2, 1);
+        (1_000..40_000).for_each(|host| send(host, 2));
+        send(2, 5_000);
+        send(1, 10_000);
+        let [stays, returns] = [1, 2].map(|host| Ipv4Addr::from_bits(host).into());
+        let ports = census.port_packets(&[stays, returns], 0);
+        assert_eq!(ports[&stays], [(PortTable::TcpSyn, 23, 20_000)]);
+        assert!(
+            census
+                .profile(returns)
+                .is_some_and(|profile| profile.missed > 0)
+        );
+        assert!(!ports.contains_key(&returns));
     }
 }

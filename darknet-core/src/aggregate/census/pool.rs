@@ -1,6 +1,6 @@
 //! Entries that have numbers and never move.
 
-use crate::memory::Wide;
+use crate::memory::{self, Wide};
 
 /// Entries side by side, numbered from 1 in the order in which they came. Number 0 is no entry: where
 /// there are any, what is read there is the default, which saves a branch.
@@ -11,8 +11,8 @@ pub(super) struct Pool<T: Copy + Default> {
 }
 
 impl<T: Copy + Default> Pool<T> {
-    /// Entries in a chunk of 16 KiB: little is empty, and the list of chunks is short.
-    const CHUNK: usize = (16 << 10) / size_of::<T>();
+    /// Entries in a chunk: little is empty, and the list of chunks is short.
+    const CHUNK: usize = memory::CHUNK / size_of::<T>();
 
     pub(super) fn new() -> Self {
         Self {

@@ -26,7 +26,7 @@ pub(super) struct Roll<A: Address> {
     pub(super) rounds: Table<Rounds<A>>,
     /// Those that had no room.
     pub(super) rounds_lost: u64,
-    /// Bytes that all of it but the pairs takes at most.
+    /// Bytes that all of it but pairs and rounds takes at most.
     pub(super) memory: usize,
     /// Packets that a source which is not there may have had, at most.
     pub(super) missed: u64,
@@ -116,8 +116,7 @@ impl<A: Address> Roll<A> {
     /// Twice the places in the index.
     #[inline(never)]
     fn grow(&mut self, seed: &Seed, spill: &mut Spill<A>) {
-        let empty = self.index.grown();
-        let mut index = empty.clone();
+        let mut index = self.index.grown();
         let hashes = self.lines.iter().map(|line| seed.key(line.address));
         let all = hashes
             .zip(1..)
@@ -126,7 +125,8 @@ impl<A: Address> Roll<A> {
             self.index = index;
         } else {
             // Somebody chose the hashes. What finds no place gives way.
-            self.retain(empty, seed, spill, |_, _| true);
+            index.clear();
+            self.retain(index, seed, spill, |_, _| true);
         }
     }
 

@@ -5,7 +5,7 @@ use super::super::{
     source::{Address, Place},
 };
 
-/// What a roll has no room for.
+/// Empty between two calls of a census.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Spill<A> {
     /// Pairs that have no room with their source. There may be one in [`Roll::pairs`].

@@ -137,7 +137,7 @@ fn say(census: &Census) -> Said {
         estimates: census.port_distinct().iter().collect(),
         profiles: census.top_profiles(0),
         top,
-        packets: census.port_packets(&addresses).into_iter().collect(),
+        packets: census.port_packets(&addresses, 0).into_iter().collect(),
         missed: census.missed(),
         forgotten: census.forgotten(),
     }
@@ -308,7 +308,7 @@ fn within_bounds(census: &Census, packets: &[Packet]) -> Result<(), TestCaseErro
     let mut truth = truth(packets);
     let rows = census.top_sources(0);
     let addresses: Vec<_> = rows.iter().map(|row| row.source).collect();
-    for (source, packets) in census.port_packets(&addresses) {
+    for (source, packets) in census.port_packets(&addresses, 0) {
         prop_assert_eq!(packets, by_port(&truth[&source]), "what is said is exact");
     }
     let counted: u64 = rows.iter().map(|row| row.counts.packets).sum();
