@@ -40,10 +40,10 @@ impl Kinds {
     }
 }
 
-/// Does something with the roll of a packet's source in its shard, whichever version it is of.
+/// Does something with the roll of a packet's source, whichever version it is of.
 macro_rules! with_roll {
-    ($shard:expr, $observation:expr, |$roll:ident| $does:expr) => {{
-        let (v4, v6) = $shard;
+    ($shards:expr, $observation:expr, |$roll:ident| $does:expr) => {{
+        let (v4, v6) = &$shards[$observation.shard()];
         match $observation.packet.version {
             Version::V4 => {
                 let $roll = v4;
@@ -109,8 +109,7 @@ impl Census {
             ($kind:expr, |$roll:ident, $observation:ident, $number:ident, $shard:ident, $spill:ident| $count:expr) => {
                 for place in kinds.of($kind) {
                     if let Some((observation, &number)) = ahead.next() {
-                        let shard = &shards[observation.shard()];
-                        with_roll!(shard, observation, |roll| roll.fetch_rest(number));
+                        with_roll!(shards, observation, |roll| roll.fetch_rest(number));
                     }
                     let ($observation, $number) = (&batch[place], numbers[place]);
                     let $shard = $observation.shard();
@@ -142,26 +141,24 @@ impl Census {
         next_numbers
     }
 
-    /// Which packets are of which kind; malformed ones are of none. Their visits are counted, beside that the numbers of the next
+    /// Which packets are of which kind; malformed ones are of none. Beside that, the numbers of the next
     /// batch: asking for all of their lines at once would be waiting for most of them.
     #[inline]
     fn kinds(
-        &mut self,
+        &self,
         batch: &[Observation],
         numbers: &Numbers,
         next: &[Observation],
     ) -> (Kinds, Numbers) {
-        let seed = &self.seed;
         let [mut counted, mut source, mut places, mut many] = [0_u32; 4];
         let mut next_numbers = [0; LOOK_AHEAD];
         for (place, (observation, &number)) in batch.iter().zip(numbers).enumerate() {
             if let Some(next) = next.get(place) {
-                let shard = &self.shards[next.shard()];
-                next_numbers[place] = with_roll!(shard, next, |roll| roll.fetch_line(next.hash()));
+                next_numbers[place] =
+                    with_roll!(self.shards, next, |roll| roll.fetch_line(next.hash()));
             }
             let packet = &observation.packet;
-            let shard = &mut self.shards[observation.shard()];
-            let known = with_roll!(shard, observation, |roll| roll.visit(packet, number, seed));
+            let known = with_roll!(self.shards, observation, |roll| roll.known(packet, number));
             counted |= u32::from(packet.class != Class::Malformed) << place;
             source |= u32::from(known.source) << place;
             places |= u32::from(known.places) << place;
@@ -181,8 +178,7 @@ impl Census {
     #[inline]
     fn fetch_index(&self, batch: &[Observation]) {
         for observation in batch {
-            let shard = &self.shards[observation.shard()];
-            with_roll!(shard, observation, |roll| roll
+            with_roll!(self.shards, observation, |roll| roll
                 .index
                 .fetch(observation.hash()));
         }
@@ -193,8 +189,7 @@ impl Census {
     fn fetch_lines(&self, batch: &[Observation]) -> Numbers {
         let mut numbers = [0; LOOK_AHEAD];
         for (number, observation) in numbers.iter_mut().zip(batch) {
-            let shard = &self.shards[observation.shard()];
-            *number = with_roll!(shard, observation, |roll| roll
+            *number = with_roll!(self.shards, observation, |roll| roll
                 .fetch_line(observation.hash()));
         }
         numbers
@@ -204,8 +199,7 @@ impl Census {
     #[inline]
     fn fetch_rests(&self, batch: &[Observation], numbers: &Numbers) {
         for (observation, &number) in batch.iter().zip(numbers) {
-            let shard = &self.shards[observation.shard()];
-            with_roll!(shard, observation, |roll| roll.fetch_rest(number));
+            with_roll!(self.shards, observation, |roll| roll.fetch_rest(number));
         }
     }
 

@@ -29,7 +29,7 @@ pub(super) enum Kind {
     New,
 }
 
-/// What is known of a packet before the rest of it is counted.
+/// What is known of a packet before it is counted.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Known {
     /// Its source is there and has a rest.
@@ -41,29 +41,23 @@ pub(super) struct Known {
 }
 
 impl<A: Address> Roll<A> {
-    /// What is known of a packet of a source that most likely has this number. Where it has one place, and
-    /// that is known, the visit is counted, as all kept places are looked through anyway. Nearly without
-    /// branches, as these packets come in no order.
+    /// What is known of a packet of a source that most likely has this number. Nearly without branches, as
+    /// these packets come in no order.
     #[inline]
-    pub(super) fn visit(&mut self, packet: &Packet, number: u32, seed: &Seed) -> Known {
-        let Some(line) = self.lines.get_mut(number) else {
+    pub(super) fn known(&self, packet: &Packet, number: u32) -> Known {
+        let Some(line) = self.lines.get(number) else {
             return Known::default();
         };
-        let Some(rest) = self.rests.get_mut(line.rest) else {
+        let Some(rest) = self.rests.get(line.rest) else {
             return Known::default();
         };
         let source = (line.address == A::of(packet)) & (line.rest != 0);
         let [first, second] = Place::of(packet);
-        let packets = (source & first.is_some() & !second.is_some()).into();
-        let visits = line.visit(Some(rest), first, packets);
-        let mut places = source & (visits.place() == first);
+        let mut places = source & (line.knows(Some(rest), first) | !first.is_some());
         if second.is_some() {
             places &= line.knows(Some(rest), second);
         }
         let many = places & rest.has_many_destinations();
-        if places & visits.is_round(packets) {
-            self.keep_round(A::of(packet), first, 1, seed);
-        }
         Known {
             source,
             places,
@@ -71,19 +65,22 @@ impl<A: Address> Roll<A> {
         }
     }
 
-    /// Counts a packet of a source that has a rest and is known to have been at its places; the visit of
-    /// one place is [counted](Self::visit).
+    /// Counts a packet of a source that has a rest and is known to have been at its places.
     #[inline(always)]
     pub(super) fn count_known(&mut self, observation: &Observation, number: u32, seed: &Seed) {
+        let packet = &observation.packet;
+        let [first, second] = Place::of(packet);
         if let Some(line) = self.lines.get_mut(number)
             && let Some(rest) = self.rests.get_mut(line.rest)
         {
             line.count(observation);
-            rest.count(&observation.packet, seed);
+            rest.count(packet, seed);
+            let packets = first.is_some().into();
+            if line.visit(Some(rest), first, packets).is_round(packets) {
+                self.keep_round(A::of(packet), first, 1, seed);
+            }
         }
-        let [first, second] = Place::of(&observation.packet);
         if second.is_some() {
-            self.keep(number, first, 1, seed);
             self.keep(number, second, 1, seed);
         }
     }
