@@ -12,11 +12,23 @@ pub(crate) const CHUNK: usize = 16 << 10;
 /// Bytes of a block: a huge page where pages have 4 KiB (Documentation/admin-guide/mm/transhuge.rst).
 const BLOCK: usize = 2 << 20;
 const CHUNKS: usize = BLOCK / CHUNK;
+/// How a block lies.
+const WHOLE: Layout = match Layout::from_size_align(BLOCK, BLOCK) {
+    Ok(layout) => layout,
+    Err(_) => panic!("a power of two"),
+};
+
+/// What nothing points to.
+#[repr(align(64))]
+struct Nothing;
+
+const _: () = assert!(align_of::<Nothing>() == ALIGNED);
 
 /// So many bytes with anything in them. Asks for a lock, which is why it is for whole tables or chunks of
 /// them.
 pub(super) fn take(bytes: usize) -> NonNull<u8> {
     match bytes {
+        0 => NonNull::<Nothing>::dangling().cast(),
         CHUNK..=BLOCK => blocks().take(chunks(bytes)),
         _ => allocate(layout(bytes)),
     }
@@ -30,6 +42,7 @@ pub(super) fn take(bytes: usize) -> NonNull<u8> {
 /// - it was not given back since, and nobody uses it after.
 pub(super) unsafe fn give_back(start: NonNull<u8>, bytes: usize) {
     match bytes {
+        0 => {}
         CHUNK..=BLOCK => blocks().give_back(start, chunks(bytes)),
         // SAFETY: as the caller says, with the layout that `take` had.
         _ => unsafe { alloc::dealloc(start.as_ptr(), layout(bytes)) },
@@ -41,14 +54,14 @@ fn chunks(bytes: usize) -> usize {
     bytes.div_ceil(CHUNK).next_power_of_two()
 }
 
-/// How so many bytes lie that are in no block.
+/// How so many bytes, one at least, lie that are in no block.
 fn layout(bytes: usize) -> Layout {
     let aligned = if bytes > BLOCK { BLOCK } else { ALIGNED };
-    Layout::from_size_align(bytes.max(1), aligned).expect("fewer bytes than there are addresses")
+    Layout::from_size_align(bytes, aligned).expect("fewer bytes than there are addresses")
 }
 
 fn allocate(layout: Layout) -> NonNull<u8> {
-    // SAFETY: a layout has at least a byte here.
+    // SAFETY: nobody asks for a layout of no bytes.
     let start = NonNull::new(unsafe { alloc::alloc(layout) });
     let start = start.unwrap_or_else(|| alloc::handle_alloc_error(layout));
     #[cfg(all(target_os = "linux", not(miri)))]
@@ -104,7 +117,7 @@ impl Blocks {
         if let Some(taken) = blocks.find_map(|block| block.take(count)) {
             return taken;
         }
-        let start = allocate(Layout::from_size_align(BLOCK, BLOCK).expect("a power of two"));
+        let start = allocate(WHOLE);
         let mut block = Block {
             start,
             free: u128::MAX,
@@ -119,9 +132,8 @@ impl Blocks {
         let block = self.0.get_mut(&address).expect("chunks of a block");
         block.free |= bits(count) << ((start.addr().get() - address) / CHUNK);
         if block.free == u128::MAX {
-            let layout = Layout::from_size_align(BLOCK, BLOCK).expect("a power of two");
             // SAFETY: `take` allocated it so, nobody has a chunk of it, and it is forgotten here.
-            unsafe { alloc::dealloc(block.start.as_ptr(), layout) };
+            unsafe { alloc::dealloc(block.start.as_ptr(), WHOLE) };
             self.0.remove(&address);
         }
     }

@@ -19,7 +19,8 @@ fn all<A: Address>(line: &Line<A>) -> u64 {
 
 impl<A: Address> Roll<A> {
     /// Forgets the half with the fewest packets of the sources that may give way; `false` if these
-    /// are less than an eighth, so that a source which finds no room costs little. After Misra and Gries, as in `frequent.rs`.
+    /// are less than an eighth, so that a source which finds no room costs little. After Misra and Gries,
+    /// as in `frequent.rs`.
     #[inline(never)]
     pub(super) fn give_way(
         &mut self,
@@ -34,7 +35,8 @@ impl<A: Address> Roll<A> {
         }
         let half = packets.len() / 2;
         let (_, &mut median, _) = packets.select_nth_unstable(half);
-        let mut index = self.index.clone();
+        // As large as it is, but empty.
+        let mut index = std::mem::replace(&mut self.index, Index::new());
         index.clear();
         self.retain(index, seed, spill, |roll, line| {
             !may(roll, line) || all(line) > median
