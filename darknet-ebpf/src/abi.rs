@@ -139,7 +139,7 @@ pub struct State {
 
 impl State {
     /// The number of this layout of all tables: whoever changes a layout changes it.
-    pub const LAYOUT: u64 = 5;
+    pub const LAYOUT: u64 = 6;
 }
 
 /// Which bank an epoch counts in: there are two, and they take turns.
@@ -178,7 +178,7 @@ pub fn rows(packet: &Packet) -> [u32; 2] {
     PortTable::of(packet).map(|port| port.map_or(NO_ROW, |(table, port)| port_row(table, port)))
 }
 
-/// Rows that a processor keeps to itself: 4 KiB, beside the 32 KiB of its front of networks.
+/// Rows that a processor keeps to itself: 4 KiB.
 pub const FRONT_ROWS: usize = 256;
 
 /// The place of a row in the front. The same port of several tables has several.

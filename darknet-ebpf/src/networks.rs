@@ -6,8 +6,9 @@ use crate::{
 
 /// Sizes of the parts of the table of source networks.
 pub mod rows {
-    /// Networks that a processor keeps to itself: 32 KiB, most of which stay in its first cache.
-    pub const FRONT: usize = 2048;
+    /// Networks that a processor keeps to itself: 128 KiB, which stay in its second cache, and those
+    /// that come often in its first.
+    pub const FRONT: usize = 8192;
     /// Networks that are handed on together, so that their cache misses overlap.
     pub const STAGE: usize = 64;
     /// Slots in a line of the shared table: 64 bytes, which are fetched together.
@@ -286,7 +287,7 @@ mod tests {
         let seed = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9];
         for lines in [2, 6, 1 << 10, u32::MAX - 1] {
             let mut front = [0u32; rows::FRONT];
-            for number in 0..1 << 16 {
+            for number in 0..1 << 18 {
                 let key = NetworkKey {
                     key: number << 16,
                     code: 1,
@@ -297,8 +298,8 @@ mod tests {
                 assert!((2..=lines).contains(&further) && further.is_multiple_of(2));
                 front[front_place(hash)] += 1;
             }
-            // 64 on average.
-            assert!(front.iter().all(|&there| (16..=160).contains(&there)));
+            // 32 on average.
+            assert!(front.iter().all(|&there| (6..=80).contains(&there)));
         }
     }
 }

@@ -80,24 +80,30 @@ fn forgotten(walked: &Walked) -> &Walked {
     unsafe { &*walked }
 }
 
-/// Says in the log what was noted, once in each turn on each processor.
+/// Says in the log what was noted, once in each turn on each processor: the first of these, if it is
+/// more than one thing at once.
 #[inline(always)]
 fn say(notes: &mut u64) {
-    match *notes {
-        note::SAID.. => return,
-        note::NETWORKS => warn!(
+    if *notes >= note::SAID {
+        return;
+    }
+    if *notes & note::NETWORKS != 0 {
+        warn!(
             (),
             "no room for more source networks: they are in the overflow"
-        ),
-        note::WIDE => warn!(
+        );
+    } else if *notes & note::WIDE != 0 {
+        warn!(
             (),
             "no room for the counts of a busy port: it is in the overflow"
-        ),
-        note::SOCKETS => warn!((), "no socket on the queue that a frame came by"),
-        _ => warn!(
+        );
+    } else if *notes & note::RECORDS != 0 {
+        warn!(
             (),
             "the ring of header records is full: who reads it is too slow"
-        ),
+        );
+    } else {
+        warn!((), "no socket on the queue that a frame came by");
     }
     *notes = note::SAID;
 }

@@ -23,7 +23,7 @@ pub struct Settings {
     pub networks_by_port: bool,
     /// Bytes of the kernel's tables together. What the ports, the records and the prefixes leave
     /// is for source networks, 32 bytes each. Default: 64 MiB, or what leaves 16 MiB for networks
-    /// where there are many processors: 7.1 MiB for each and 18, and the rings of records (473 MiB for
+    /// where there are many processors: 7.3 MiB for each and 18, and the rings of records (483 MiB for
     /// 64 processors without them).
     pub memory: Option<usize>,
     /// A folder in a BPF file system, made if there is none: the program and its tables are pinned

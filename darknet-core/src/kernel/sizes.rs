@@ -81,10 +81,10 @@ mod tests {
         Ok(others(settings, processors) + networks)
     }
 
-    /// A processor takes 7.0 to 7.1 MiB, as the documentation of the settings says.
+    /// A processor takes 7.2 to 7.3 MiB, as the documentation of the settings says.
     fn assert_mib(bytes: usize, processors: u32, rest: f64) {
         let mib = bytes as f64 / f64::from(1 << 20);
-        let [least, most] = [7.0, 7.1].map(|each| rest + f64::from(processors) * each);
+        let [least, most] = [7.2, 7.3].map(|each| rest + f64::from(processors) * each);
         assert!(
             (least..=most).contains(&mib),
             "{mib} of {least} to {most} MiB"
@@ -143,7 +143,7 @@ mod tests {
             );
             let memory = given(least).expect("room");
             assert!(memory <= least << 20, "{memory}");
-            let [from, to] = [7.0, 7.1].map(|each| rest + f64::from(processors) * each);
+            let [from, to] = [7.2, 7.3].map(|each| rest + f64::from(processors) * each);
             let rounded = from.ceil() as usize..=to.ceil() as usize;
             assert!(rounded.contains(&least), "{least} MiB, not {rounded:?}");
         }
