@@ -257,7 +257,7 @@ fn hours_and_days_are_documents_of_their_own_beside_windows_or_alone() {
     let with = |arguments: &[&'static str]| said(&[&tokyo[..], arguments].concat());
     assert_eq!(with(&["--rollup", "hours"]), hours);
     assert_eq!(with(&["--rollup", "days"]), days);
-    assert_eq!(with(&["--windows"]), windows);
+    assert_eq!(said(&["--windows"]), windows);
     let all = [
         &windows[..3],
         &hours[..1],
@@ -651,6 +651,12 @@ fn every_wrong_input_is_one_line_that_says_the_way_out() {
             &[&good, "--rollup", "days", "--zone", "Asia/Tokio"],
             2,
             "a time zone of this host, as \"Asia/Tokyo\"",
+        ),
+        (
+            "a zone of no hours and days",
+            &[&good, "--windows", "--zone", "Asia/Tokyo"],
+            2,
+            "give --rollup too",
         ),
         (
             "a zone that is a file",

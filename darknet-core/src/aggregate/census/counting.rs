@@ -283,27 +283,32 @@ impl<A: Address> Roll<A> {
         }
     }
 
-    /// Keeps a pair; what finds no room is in what is lost, and the result is `false`.
+    /// Keeps a pair; if it finds no room it is in what is lost, and its packets are returned.
     #[inline]
     pub(super) fn keep_pair(
         &mut self,
         spilled: Spilled<A>,
         seed: &Seed,
         lost: &mut Vec<(Place, u64)>,
-    ) -> bool {
-        let Spilled { address, place, .. } = spilled;
+    ) -> u32 {
+        let Spilled {
+            address,
+            place,
+            packets,
+            ..
+        } = spilled;
         let before = self.pairs.len();
         let kept = self.pairs.entry((address, place), spilled.hash, seed);
         let visits = kept.map(|pair| {
-            pair.visits.add(spilled.packets);
+            pair.visits.add(packets);
             pair.visits
         });
-        if visits.is_some_and(|visits| visits.is_round(spilled.packets)) {
+        if visits.is_some_and(|visits| visits.is_round(packets)) {
             self.keep_round(address, place, 1, seed);
         }
         let kept = visits.is_some();
         if kept && self.pairs.len() == before {
-            return true;
+            return 0;
         }
         // Merging may have given it another number.
         let is_it = |line: &Line<A>| line.address == address;
@@ -317,10 +322,11 @@ impl<A: Address> Roll<A> {
         {
             self.keep_port(number, place, seed);
         }
-        if !kept {
-            lost.push((place, seed.key(address)));
+        if kept {
+            return 0;
         }
-        kept
+        lost.push((place, seed.key(address)));
+        packets
     }
 
     /// Keeps full rounds of visits.

@@ -78,6 +78,13 @@ impl From<Lengths> for Length {
 impl Counting {
     pub(crate) fn telescope(&self) -> Result<Telescope, Error> {
         let mut telescope = Telescope::new().with_dark(Dark::new(&self.dark, &self.exclude)?);
+        if let (Some(zone), []) = (&self.zone, &self.rollup[..]) {
+            return Err(Error::Setting {
+                name: "zone",
+                value: format!("{:?}", zone.iana_name().unwrap_or_default()),
+                rule: "that of hours and days: give --rollup too",
+            });
+        }
         if let Some(window) = self.window() {
             telescope = telescope.with_window(window)?;
             self.lengths().try_for_each(|length| length.check(window))?;

@@ -130,6 +130,23 @@ fn all_ports_of_all_sources_take_no_more_memory_and_are_estimated() {
 }
 
 #[test]
+fn pairs_without_room_overflow_with_all_their_packets_merged_or_not() {
+    let seed = Seed::random();
+    let observations: Vec<_> = (0..3 * 100_u16)
+        .flat_map(|n| (0..400_u32).map(move |host| (host, n % 100)))
+        .map(|(host, port)| syn(host, port, &seed))
+        .collect();
+    let [mut counted, mut merged] = [2 << 20; 2].map(|memory| Census::new(memory, &seed));
+    counted.observe_batch(&observations);
+    let mut large = Census::new(64 << 20, &seed);
+    large.observe_batch(&observations);
+    assert_eq!(large.overflow(), Overflow::default());
+    merged.merge(&mut large);
+    assert!(counted.overflow().port_hosts > 0);
+    assert_eq!(merged.overflow(), counted.overflow());
+}
+
+#[test]
 fn where_all_have_to_stay_the_others_are_counted_as_forgotten() {
     let seed = Seed::random();
     // One shard's least: 4,096 bytes.
