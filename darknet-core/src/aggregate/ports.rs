@@ -62,12 +62,12 @@ impl Aggregate for Ports {
     #[inline]
     fn observe_batch(&mut self, batch: &[Observation]) {
         for (at, observation) in batch.iter().enumerate() {
-            // Second places are rare.
-            if let Some(ahead) = batch.get(at + LOOK_AHEAD)
-                && let [first, _] = Place::of(&ahead.packet)
-                && let Some(counts) = self.0.get(first.row())
-            {
-                prefetch(counts);
+            if let Some(ahead) = batch.get(at + LOOK_AHEAD) {
+                for place in Place::of(&ahead.packet) {
+                    if let Some(counts) = self.0.get(place.row()) {
+                        prefetch(counts);
+                    }
+                }
             }
             self.observe(observation);
         }

@@ -2,11 +2,14 @@
 
 /// Huge pages, and pieces of them.
 mod blocks;
+/// Slices of one length on them.
+mod chunk;
 /// Cache lines, asked for before they are needed.
 mod prefetch;
 /// Slices on huge pages.
 mod wide;
 
-pub(crate) use blocks::CHUNK;
+use blocks::CHUNK;
+pub(crate) use chunk::Chunk;
 pub(crate) use prefetch::prefetch;
 pub(crate) use wide::Wide;

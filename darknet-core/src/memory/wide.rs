@@ -1,6 +1,6 @@
 use std::{
     fmt,
-    mem::MaybeUninit,
+    mem::{ManuallyDrop, MaybeUninit},
     ops::{Deref, DerefMut},
     ptr::NonNull,
     slice,
@@ -39,6 +39,22 @@ impl<T: Copy + Default> Wide<T> {
 
     fn bytes(length: usize) -> usize {
         length.checked_mul(size_of::<T>()).expect("bytes")
+    }
+}
+
+impl<T> Wide<T> {
+    /// Its first entry, for [`from_first`](Self::from_first); nobody owns the entries meanwhile.
+    pub(super) fn into_first(self) -> NonNull<T> {
+        ManuallyDrop::new(self).first
+    }
+
+    /// What it was before [`into_first`](Self::into_first).
+    ///
+    /// # Safety
+    ///
+    /// `first` is from there, of a slice of this length, and this is called once for it.
+    pub(super) unsafe fn from_first(first: NonNull<T>, length: usize) -> Self {
+        Self { first, length }
     }
 }
 

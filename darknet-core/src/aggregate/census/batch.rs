@@ -95,7 +95,6 @@ impl Census {
         after: &[Observation],
     ) -> Numbers {
         let (kinds, next_numbers) = self.kinds(batch, numbers, next);
-        self.fetch_index(after);
         // Of the batch before: their memory has been asked for.
         self.keep_spilled();
         let Self {
@@ -105,11 +104,17 @@ impl Census {
             ..
         } = self;
         let mut ahead = next.iter().zip(&next_numbers);
+        let mut after = after.iter();
         macro_rules! each {
             ($kind:expr, |$roll:ident, $observation:ident, $number:ident, $shard:ident, $spill:ident| $count:expr) => {
                 for place in kinds.of($kind) {
                     if let Some((observation, &number)) = ahead.next() {
                         with_roll!(shards, observation, |roll| roll.fetch_rest(number));
+                    }
+                    if let Some(observation) = after.next() {
+                        with_roll!(shards, observation, |roll| roll
+                            .index
+                            .fetch(observation.hash()));
                     }
                     let ($observation, $number) = (&batch[place], numbers[place]);
                     let $shard = $observation.shard();

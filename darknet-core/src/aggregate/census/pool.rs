@@ -1,19 +1,16 @@
 //! Entries that have numbers and never move.
 
-use crate::memory::{self, Wide};
+use crate::memory::Chunk;
 
 /// Entries side by side, numbered from 1 in the order in which they came. Number 0 is no entry: where
 /// there are any, what is read there is the default, which saves a branch.
 #[derive(Clone, Debug)]
 pub(super) struct Pool<T: Copy + Default> {
-    chunks: Vec<Wide<T>>,
+    chunks: Vec<Chunk<T>>,
     taken: u32,
 }
 
 impl<T: Copy + Default> Pool<T> {
-    /// Entries in a chunk: little is empty, and the list of chunks is short.
-    const CHUNK: usize = memory::CHUNK / size_of::<T>();
-
     pub(super) fn new() -> Self {
         Self {
             chunks: Vec::new(),
@@ -33,24 +30,25 @@ impl<T: Copy + Default> Pool<T> {
     #[inline]
     pub(super) fn get(&self, number: u32) -> Option<&T> {
         let at = number as usize;
-        self.chunks.get(at / Self::CHUNK)?.get(at % Self::CHUNK)
+        let chunk = self.chunks.get(at / Chunk::<T>::LENGTH)?;
+        Some(&chunk[at % Chunk::<T>::LENGTH])
     }
 
     #[inline]
     pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut T> {
         let at = number as usize;
-        let chunk = self.chunks.get_mut(at / Self::CHUNK)?;
-        chunk.get_mut(at % Self::CHUNK)
+        let chunk = self.chunks.get_mut(at / Chunk::<T>::LENGTH)?;
+        Some(&mut chunk[at % Chunk::<T>::LENGTH])
     }
 
     /// Adds an entry, and returns its number.
     pub(super) fn push(&mut self, entry: T) -> u32 {
         let at = self.len() + 1;
-        if at / Self::CHUNK == self.chunks.len() {
-            self.chunks.push(Wide::new(Self::CHUNK));
+        if at / Chunk::<T>::LENGTH == self.chunks.len() {
+            self.chunks.push(Chunk::new());
         }
-        self.chunks[at / Self::CHUNK][at % Self::CHUNK] = entry;
         self.taken += 1;
+        *self.get_mut(self.taken).expect("just made") = entry;
         self.taken
     }
 
