@@ -656,7 +656,7 @@ fn every_wrong_input_is_one_line_that_says_the_way_out() {
             "a zone of no hours and days",
             &[&good, "--windows", "--zone", "Asia/Tokyo"],
             2,
-            "give --rollup too",
+            "given with --rollup",
         ),
         (
             "a zone that is a file",

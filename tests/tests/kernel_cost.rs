@@ -86,8 +86,8 @@ fn default_tables_take_64_mib_on_a_small_host() {
     let possible = fs::read_to_string("/sys/devices/system/cpu/possible").expect("sysfs");
     let last = possible.trim().rsplit(['-', ',']).next();
     let last: u64 = last.and_then(|last| last.parse().ok()).expect("a number");
-    // 16 MiB for networks, 7.1 for each processor, 2 for all else; the rings, if there are any.
-    let many = |ring: u64| (16 + 2 + ring) * MIB + (last + 1) * 71 * MIB / 10;
+    // 16 MiB for networks, 7.3 for each processor, 2 for all else; the rings, if there are any.
+    let many = |ring: u64| (16 + 2 + ring) * MIB + (last + 1) * 73 * MIB / 10;
     let ring = (last + 1) * 4;
     for (delivery, ring) in [(Delivery::None, 0), (Delivery::Headers, ring)] {
         let memory = load(&Settings {

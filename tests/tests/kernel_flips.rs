@@ -12,7 +12,11 @@ use std::{
     time::Instant,
 };
 
-use darknet_core::{aggregate::Counts, kernel::Settings, rules::Cell};
+use darknet_core::{
+    aggregate::Counts,
+    kernel::Settings,
+    rules::{Cell, networks::rows},
+};
 use darknet_tests::{
     craft::{self, Carried, Random, SYN},
     privileged,
@@ -36,7 +40,7 @@ struct Load {
 
 /// Source networks: many more than stay in the front of a processor, so that all processors write
 /// the same slots of the shared table.
-const NETWORKS: u64 = 4_000;
+const NETWORKS: u64 = 2 * rows::FRONT as u64;
 
 /// Frames that are there already.
 struct Made<'a>(std::slice::Iter<'a, Vec<u8>>);
@@ -95,7 +99,7 @@ fn thousands_of_flips_lose_no_packet_and_tear_none() {
             turns: 2_000,
             idle: 0,
             batch: 64,
-            frames: 8_192,
+            frames: 32_768,
             at_least: 1_000,
         },
     );

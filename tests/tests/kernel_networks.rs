@@ -82,7 +82,7 @@ fn networks_by_class_and_port_are_what_a_map_of_them_says() {
         let mut expected: HashMap<Key, Counts> = HashMap::new();
         let mut of_networks: HashMap<IpNet, Counts> = HashMap::new();
         for _ in 0..60_000 {
-            let (source, frame) = mixed(&mut random, 700);
+            let (source, frame) = mixed(&mut random, 8_000);
             for kernel in [&apart, &together] {
                 kernel.test_run(&frame, 1).expect("ran");
             }
@@ -142,7 +142,7 @@ fn a_flood_of_networks_is_counted_in_all_and_over_with_its_turn() {
     for turn in 0..4 {
         let name = format!("turn {turn}");
         let flooded = turn % 2 == 0;
-        let networks = if flooded { FORGED } else { 5_000 };
+        let networks = if flooded { FORGED } else { 20_000 };
         (0..networks).for_each(|network| forged(&kernel, network));
         let figures = kernel.flip_and_drain().expect("drained");
         assert_eq!(

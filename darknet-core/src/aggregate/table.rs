@@ -128,6 +128,12 @@ impl<S: Slot> Table<S> {
         self.slots.get(at)
     }
 
+    /// As [`get`](Self::get), to be changed.
+    pub(super) fn get_mut(&mut self, key: S::Key, seed: &Seed) -> Option<&mut S> {
+        let at = self.find(key, S::hash(key, seed) as u32).ok()?;
+        self.slots.get_mut(at)
+    }
+
     /// Keys that are there.
     #[inline]
     pub(super) fn len(&self) -> usize {

@@ -1,14 +1,15 @@
 use std::{
     alloc::{self, Layout},
     collections::BTreeMap,
+    num::NonZero,
     ptr::NonNull,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// What every address is a multiple of: a cache line.
 pub(super) const ALIGNED: usize = 64;
-/// Bytes of a chunk; what is smaller comes from the allocator.
-pub(crate) const CHUNK: usize = 16 << 10;
+/// Bytes of a chunk; what is smaller comes from the allocator, as does what is larger than a block.
+pub(super) const CHUNK: usize = 16 << 10;
 /// Bytes of a block: a huge page where pages have 4 KiB (Documentation/admin-guide/mm/transhuge.rst).
 const BLOCK: usize = 2 << 20;
 const CHUNKS: usize = BLOCK / CHUNK;
@@ -18,17 +19,11 @@ const WHOLE: Layout = match Layout::from_size_align(BLOCK, BLOCK) {
     Err(_) => panic!("a power of two"),
 };
 
-/// What nothing points to.
-#[repr(align(64))]
-struct Nothing;
-
-const _: () = assert!(align_of::<Nothing>() == ALIGNED);
-
 /// So many bytes with anything in them. Asks for a lock, which is why it is for whole tables or chunks of
 /// them.
 pub(super) fn take(bytes: usize) -> NonNull<u8> {
     match bytes {
-        0 => NonNull::<Nothing>::dangling().cast(),
+        0 => NonNull::without_provenance(const { NonZero::new(ALIGNED).expect("some") }),
         CHUNK..=BLOCK => blocks().take(chunks(bytes)),
         _ => allocate(layout(bytes)),
     }

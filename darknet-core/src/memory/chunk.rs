@@ -7,8 +7,8 @@ use std::{
 
 use super::{CHUNK, Wide};
 
-/// [`CHUNK`] bytes of entries. As their number is in the type, a list of chunks is half as long, and
-/// places that are below it need not be compared.
+/// [`CHUNK`] bytes of entries. As their number is in the type, a list of chunks is half as long, and a place
+/// that is the remainder of a division by it is in bounds, without a comparison.
 pub(crate) struct Chunk<T> {
     first: NonNull<T>,
 }
@@ -20,7 +20,10 @@ unsafe impl<T: Sync> Sync for Chunk<T> {}
 
 impl<T> Chunk<T> {
     /// How many there are.
-    pub(crate) const LENGTH: usize = CHUNK / size_of::<T>();
+    pub(crate) const LENGTH: usize = {
+        assert!(CHUNK.is_multiple_of(size_of::<T>()));
+        CHUNK / size_of::<T>()
+    };
 }
 
 impl<T: Copy + Default> Chunk<T> {

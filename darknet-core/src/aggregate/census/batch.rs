@@ -113,8 +113,7 @@ impl Census {
                     }
                     if let Some(observation) = after.next() {
                         with_roll!(shards, observation, |roll| roll
-                            .index
-                            .fetch(observation.hash()));
+                            .fetch_index(observation.hash()));
                     }
                     let ($observation, $number) = (&batch[place], numbers[place]);
                     let $shard = $observation.shard();
@@ -140,6 +139,14 @@ impl Census {
             .count_more(observation, (number, shard), seed, spill));
         each!(Kind::New, |roll, observation, _number, shard, spill| roll
             .count_new(observation, shard, seed, spill));
+        // Malformed packets are of no kind.
+        for (observation, &number) in ahead {
+            with_roll!(shards, observation, |roll| roll.fetch_rest(number));
+        }
+        for observation in after {
+            with_roll!(shards, observation, |roll| roll
+                .fetch_index(observation.hash()));
+        }
         if v4_spill.is_tight || v6_spill.is_tight {
             self.keep_spilled();
         }
@@ -184,8 +191,7 @@ impl Census {
     fn fetch_index(&self, batch: &[Observation]) {
         for observation in batch {
             with_roll!(self.shards, observation, |roll| roll
-                .index
-                .fetch(observation.hash()));
+                .fetch_index(observation.hash()));
         }
     }
 
@@ -221,11 +227,11 @@ impl Census {
         } = self;
         for spilled in v4.pairs.drain(..) {
             let roll = &mut shards[spilled.shard].0;
-            *pairs_overflow += u64::from(roll.keep_pair(spilled, seed, &mut v4.lost));
+            *pairs_overflow += roll.keep_pair(spilled, seed, &mut v4.lost).unwrap_or(0);
         }
         for spilled in v6.pairs.drain(..) {
             let roll = &mut shards[spilled.shard].1;
-            *pairs_overflow += u64::from(roll.keep_pair(spilled, seed, &mut v6.lost));
+            *pairs_overflow += roll.keep_pair(spilled, seed, &mut v6.lost).unwrap_or(0);
         }
         for (place, hash) in v4.lost.drain(..).chain(v6.lost.drain(..)) {
             if let Some(place) = place.get() {

@@ -1,5 +1,7 @@
 //! Counting packets in a roll.
 
+use std::mem;
+
 use darknet_ebpf::{Packet, PortTable};
 
 use super::{
@@ -248,6 +250,12 @@ impl<A: Address> Roll<A> {
         }
     }
 
+    /// Asks for where the search for a source begins.
+    #[inline]
+    pub(super) fn fetch_index(&self, hash: u64) {
+        self.index.fetch(hash);
+    }
+
     /// The number that a source most likely has; asks for its line.
     #[inline]
     pub(super) fn fetch_line(&self, hash: u64) -> u32 {
@@ -283,14 +291,15 @@ impl<A: Address> Roll<A> {
         }
     }
 
-    /// Keeps a pair; if it finds no room it is in what is lost, and its packets are returned.
+    /// Keeps a pair. If it finds no room it is in what is lost, and how many packets it has had is returned:
+    /// one at least, where its rounds had no room before.
     #[inline]
     pub(super) fn keep_pair(
         &mut self,
         spilled: Spilled<A>,
         seed: &Seed,
         lost: &mut Vec<(Place, u64)>,
-    ) -> u32 {
+    ) -> Option<u64> {
         let Spilled {
             address,
             place,
@@ -308,7 +317,7 @@ impl<A: Address> Roll<A> {
         }
         let kept = visits.is_some();
         if kept && self.pairs.len() == before {
-            return 0;
+            return None;
         }
         // Merging may have given it another number.
         let is_it = |line: &Line<A>| line.address == address;
@@ -323,10 +332,12 @@ impl<A: Address> Roll<A> {
             self.keep_port(number, place, seed);
         }
         if kept {
-            return 0;
+            return None;
         }
         lost.push((place, seed.key(address)));
-        packets
+        let kept = self.rounds.get_mut((address, place), seed);
+        let rounds = kept.map_or(0, |kept| mem::take(&mut kept.rounds));
+        Some((rounds * u64::from(Visits::ROUND) + u64::from(packets)).max(1))
     }
 
     /// Keeps full rounds of visits.

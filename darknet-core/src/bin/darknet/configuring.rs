@@ -149,7 +149,7 @@ impl Configuring {
             Some(file) => Config::read(file)?,
             None => Config::default(),
         };
-        counting.lay_over(&mut config);
+        counting.lay_over(&mut config)?;
         if *any {
             config.any = true;
             config.dark.clear();

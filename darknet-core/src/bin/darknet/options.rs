@@ -78,13 +78,7 @@ impl From<Lengths> for Length {
 impl Counting {
     pub(crate) fn telescope(&self) -> Result<Telescope, Error> {
         let mut telescope = Telescope::new().with_dark(Dark::new(&self.dark, &self.exclude)?);
-        if let (Some(zone), []) = (&self.zone, &self.rollup[..]) {
-            return Err(Error::Setting {
-                name: "zone",
-                value: format!("{:?}", zone.iana_name().unwrap_or_default()),
-                rule: "that of hours and days: give --rollup too",
-            });
-        }
+        self.check_zone(!self.rollup.is_empty())?;
         if let Some(window) = self.window() {
             telescope = telescope.with_window(window)?;
             self.lengths().try_for_each(|length| length.check(window))?;
@@ -101,6 +95,18 @@ impl Counting {
         Ok(telescope)
     }
 
+    /// Refuses a zone that nothing would be in.
+    fn check_zone(&self, has_rollup: bool) -> Result<(), Error> {
+        match &self.zone {
+            Some(zone) if !has_rollup => Err(Error::Setting {
+                name: "zone",
+                value: format!("{:?}", zone.iana_name().unwrap_or_default()),
+                rule: "given with --rollup, whose hours and days are its",
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// The hours and days to print.
     pub(crate) fn rollup<A: Contents + Clone>(&self) -> Option<Rollup<A>> {
         rollup(self.lengths(), self.zone.as_ref())
@@ -112,7 +118,7 @@ impl Counting {
 
     /// What was given wins over what a configuration has.
     #[cfg(target_os = "linux")]
-    pub(crate) fn lay_over(&self, config: &mut darknet_core::Config) {
+    pub(crate) fn lay_over(&self, config: &mut darknet_core::Config) -> Result<(), Error> {
         if !self.dark.is_empty() {
             config.dark.clone_from(&self.dark);
             config.any = false;
@@ -125,11 +131,13 @@ impl Counting {
         if !self.rollup.is_empty() {
             config.rollup = self.lengths().collect();
         }
+        self.check_zone(!config.rollup.is_empty())?;
         if let Some(zone) = &self.zone {
             config.zone = zone.clone();
         }
         config.seed = self.seed.or(config.seed);
         config.payloads = self.payloads.unwrap_or(config.payloads);
+        Ok(())
     }
 
     /// A negative window is none, which is refused.

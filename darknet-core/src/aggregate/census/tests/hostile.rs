@@ -1,6 +1,6 @@
 //! Who chooses the sources cannot make the census slow or large.
 
-use super::*;
+use super::{super::super::source::Visits, *};
 
 fn syn(host: u32, port: u16, seed: &Seed) -> Observation {
     let packet = Packet {
@@ -144,6 +144,29 @@ fn pairs_without_room_overflow_with_all_their_packets_merged_or_not() {
     merged.merge(&mut large);
     assert!(counted.overflow().port_hosts > 0);
     assert_eq!(merged.overflow(), counted.overflow());
+}
+
+/// What is counted beside a place begins again every 4,096 packets.
+#[test]
+fn a_pair_without_room_overflows_with_its_rounds() {
+    const ROUND: u16 = Visits::ROUND as u16;
+    let seed = Seed::random();
+    let mut large = Census::new(64 << 20, &seed);
+    // One source: 12 of its ports are kept with it, the others are pairs, ten of them of a whole round.
+    for (ports, packets) in [(0..30, 1), (30..40, ROUND)] {
+        for port in ports {
+            large.observe_batch(&vec![syn(1, port, &seed); packets.into()]);
+        }
+    }
+    assert_eq!(large.overflow(), Overflow::default());
+    // It has room for 12 pairs, and for as many rounds.
+    let mut small = Census::new(0, &seed);
+    small.merge(&mut large);
+    let lost = small.overflow().port_hosts;
+    let round = u64::from(ROUND);
+    assert_eq!(lost / round + lost % round, 28 - 12, "{lost}");
+    assert!(lost > round, "{lost}: hardly ever are all of these kept");
+    assert!(small.port_hosts().is_none() && small.hosts_at(&[(TcpSyn, 1)], &[]).is_none());
 }
 
 #[test]
