@@ -227,11 +227,11 @@ impl Census {
         } = self;
         for spilled in v4.pairs.drain(..) {
             let roll = &mut shards[spilled.shard].0;
-            *pairs_overflow += roll.keep_pair(spilled, seed, &mut v4.lost).unwrap_or(0);
+            *pairs_overflow += roll.keep_pair(spilled, seed, &mut v4.lost);
         }
         for spilled in v6.pairs.drain(..) {
             let roll = &mut shards[spilled.shard].1;
-            *pairs_overflow += roll.keep_pair(spilled, seed, &mut v6.lost).unwrap_or(0);
+            *pairs_overflow += roll.keep_pair(spilled, seed, &mut v6.lost);
         }
         for (place, hash) in v4.lost.drain(..).chain(v6.lost.drain(..)) {
             if let Some(place) = place.get() {

@@ -291,15 +291,15 @@ impl<A: Address> Roll<A> {
         }
     }
 
-    /// Keeps a pair. If it finds no room it is in what is lost, and how many packets it has had is returned:
-    /// one at least, where its rounds had no room before.
+    /// Keeps a pair: 0. If it finds no room it is in what is lost, and this is how many packets it has had: one
+    /// at least, where its rounds had no room before.
     #[inline]
     pub(super) fn keep_pair(
         &mut self,
         spilled: Spilled<A>,
         seed: &Seed,
         lost: &mut Vec<(Place, u64)>,
-    ) -> Option<u64> {
+    ) -> u64 {
         let Spilled {
             address,
             place,
@@ -317,7 +317,7 @@ impl<A: Address> Roll<A> {
         }
         let kept = visits.is_some();
         if kept && self.pairs.len() == before {
-            return None;
+            return 0;
         }
         // Merging may have given it another number.
         let is_it = |line: &Line<A>| line.address == address;
@@ -332,12 +332,12 @@ impl<A: Address> Roll<A> {
             self.keep_port(number, place, seed);
         }
         if kept {
-            return None;
+            return 0;
         }
         lost.push((place, seed.key(address)));
-        let kept = self.rounds.get_mut((address, place), seed);
-        let rounds = kept.map_or(0, |kept| mem::take(&mut kept.rounds));
-        Some((rounds * u64::from(Visits::ROUND) + u64::from(packets)).max(1))
+        let noted = self.rounds.get_mut((address, place), seed);
+        let rounds = noted.map_or(0, |noted| mem::take(&mut noted.rounds));
+        (rounds * u64::from(Visits::ROUND) + u64::from(packets)).max(1)
     }
 
     /// Keeps full rounds of visits.

@@ -45,7 +45,7 @@ impl<T: Copy + Default> Pool<T> {
     pub(super) fn push(&mut self, entry: T) -> u32 {
         let at = self.len() + 1;
         if at / Chunk::<T>::LENGTH == self.chunks.len() {
-            self.chunks.push(Chunk::new());
+            self.chunks.push(Chunk::full());
         }
         self.taken += 1;
         *self.get_mut(self.taken).expect("just made") = entry;
