@@ -524,6 +524,15 @@ fn a_corrupt_capture_gives_its_figures_and_fails_and_the_next_file_still_counts(
     assert_eq!(said(&output), error);
     assert_eq!(json(&output)["ledger"]["received"], 2);
     assert_eq!(json(&output)["incomplete"], true);
+    // What is missing may be of the window before it, or of the one after.
+    let windows = replay(&[&corrupt, &good, "--json", "--windows", "--window", "1s"]);
+    let windows = String::from_utf8(windows.stdout).expect("UTF-8");
+    assert_eq!(windows.lines().count(), 2, "{windows}");
+    assert!(
+        windows
+            .lines()
+            .all(|line| line.contains("\"incomplete\":true"))
+    );
     let text = String::from_utf8(replay(&[&corrupt]).stdout).expect("UTF-8");
     assert!(text.contains("INCOMPLETE"), "{text}");
 }

@@ -76,7 +76,7 @@ fn windows_are_where_packets_are_and_nowhere_else() {
     let minute = LAST / 60 * 60;
     // Seconds of packets and the length of windows; the windows, then the whole.
     type Case<'a> = (&'a str, &'a [u64], Duration, &'a [&'a str], &'a str);
-    let cases: [Case<'_>; 7] = [
+    let cases: [Case<'_>; 8] = [
         (
             "1970 and 2106",
             &[0, 59, LAST],
@@ -103,6 +103,17 @@ fn windows_are_where_packets_are_and_nowhere_else() {
                 "2106-02-07T06:28:00Z to 2106-02-07T06:29:00Z: 1, late 0",
             ],
             "2106-02-07T06:27:00Z to 2106-02-07T06:29:00Z: 3, late 1",
+        ),
+        (
+            "backwards within the grace, then on",
+            &[3601, 3599, 3672],
+            MINUTE,
+            &[
+                "1970-01-01T00:59:00Z to 1970-01-01T01:00:00Z: 1, late 0",
+                "1970-01-01T01:00:00Z to 1970-01-01T01:01:00Z: 1, late 0",
+                "1970-01-01T01:01:00Z to 1970-01-01T01:02:00Z: 1, late 0",
+            ],
+            "1970-01-01T00:59:00Z to 1970-01-01T01:02:00Z: 3, late 0",
         ),
         (
             "backwards second by second",

@@ -19,7 +19,7 @@ pub(super) struct Dispatcher<'a, A> {
     clock: Clock,
     /// The time of the last record that had one.
     time: Nanoseconds,
-    /// The banks that are open, in the order in which they were opened: at most two.
+    /// The banks that are open: at most two, and that of the last packet.
     open: Vec<Open>,
     /// Bytes of each payload that aggregates want.
     wanted: usize,
@@ -70,6 +70,10 @@ impl<'a, A> Dispatcher<'a, A> {
     pub(super) fn run(&mut self, source: &mut impl Source) -> Result<(), Error> {
         loop {
             self.complete = source.is_complete();
+            // Only now: what was lost before the last packet, older windows may have lost.
+            if self.open.len() > 1 {
+                self.close_old();
+            }
             let Some(record) = source.next()? else {
                 return Ok(());
             };
@@ -101,13 +105,8 @@ impl<'a, A> Dispatcher<'a, A> {
             Cut::Windows => place.window,
             Cut::Whole => 0,
         };
-        let at = match self.open.iter().position(|open| open.bank == bank) {
-            Some(at) => at,
-            None => {
-                self.close_old();
-                self.open(bank)
-            }
-        };
+        let at = self.open.iter().position(|open| open.bank == bank);
+        let at = at.unwrap_or_else(|| self.open(bank));
         let open = &mut self.open[at];
         if open
             .windows
@@ -122,9 +121,6 @@ impl<'a, A> Dispatcher<'a, A> {
         match self.fate(record) {
             None => self.open[at].ledger.end(Cell::Passed),
             Some((packet, payload)) => self.deliver(at, packet, payload),
-        }
-        if self.open.len() > 1 {
-            self.close_old();
         }
     }
 
@@ -188,11 +184,12 @@ impl<'a, A> Dispatcher<'a, A> {
         self.open.len() - 1
     }
 
-    /// Closes the windows that no packet can go into any more.
+    /// Closes the windows that no packet can go into any more, the oldest first.
     fn close_old(&mut self) {
         let oldest = self.clock.oldest_open();
-        while let Some(at) = self.open.iter().position(|open| open.bank < oldest) {
-            let open = self.open.remove(at);
+        self.open.sort_unstable_by_key(|open| open.bank);
+        while self.open.first().is_some_and(|open| open.bank < oldest) {
+            let open = self.open.remove(0);
             self.close(open);
         }
     }
