@@ -158,8 +158,9 @@ impl Counters {
             ..BankFigures::default()
         };
         let bank = bank(epoch);
-        // Rows and networks before the fronts and stages: in a bank in use, what is handed on meanwhile
+        // Where counts are handed on to before where they come from: in a bank in use, what is on its way
         // is in neither, and not in both.
+        self.for_each_wide(bank, |key, counts| figures.add_wide(key, counts))?;
         for rows in Self::half(&self.rows, bank).chunks_exact(ROWS as usize) {
             figures.add_rows(rows);
         }
@@ -167,7 +168,6 @@ impl Counters {
         for own in Self::half(&self.parts, bank).chunks_exact(words_of::<Processor>()) {
             figures.add_part(&own[offset_of!(Processor, part) / 8..]);
         }
-        self.for_each_wide(bank, |key, counts| figures.add_wide(key, counts))?;
         Ok(figures)
     }
 

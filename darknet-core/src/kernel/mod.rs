@@ -218,19 +218,12 @@ impl Kernel {
         let pins = self.pinned.as_ref();
         let pins = pins.map(|pinned| (&pinned.pins, pinned.generation + 1));
         let mut next = Program::load(settings, epoch, pins)?;
-        for (queue, socket) in &self.sockets {
-            next.deliver_to(*queue, socket.as_fd())?;
-        }
-        next.counters.set_begun(self.program.counters.begun());
-        if let Some(attached) = &mut self.attached {
-            let replaced = next.replace(attached.program, &attached.link);
-            attached.attachment.program = replaced.inspect_err(|_| {
-                if let Some(pinned) = &self.pinned {
-                    // The first error says more.
-                    let _ = pinned.pins.remove(pinned.generation + 1);
-                }
-            })?;
-        }
+        self.put_in_place(&mut next).inspect_err(|_| {
+            if let Some(pinned) = &self.pinned {
+                // The first error says more.
+                let _ = pinned.pins.remove(pinned.generation + 1);
+            }
+        })?;
         if let Some(pinned) = &mut self.pinned {
             pinned.former.push(pinned.generation);
             pinned.generation += 1;
@@ -238,6 +231,18 @@ impl Kernel {
         let former = std::mem::replace(&mut self.program, next);
         counters::wait_for_programs()?;
         former.counters.remains()
+    }
+
+    /// Puts a program in the place of this one, with the sockets that it delivers to.
+    fn put_in_place(&mut self, next: &mut Program) -> Result<(), Error> {
+        for (queue, socket) in &self.sockets {
+            next.deliver_to(*queue, socket.as_fd())?;
+        }
+        next.counters.set_begun(self.program.counters.begun());
+        if let Some(attached) = &mut self.attached {
+            attached.attachment.program = next.replace(attached.program, &attached.link)?;
+        }
+        Ok(())
     }
 
     /// The number of the turn that is counted now.
@@ -329,7 +334,8 @@ impl Kernel {
 
     /// What was counted since the last time, so far. Read in the middle of traffic, the figures
     /// may differ from each other by the packets that came meanwhile; of a port, an ICMP message or a
-    /// network, what a processor hands on at that moment may be missing, 32,768 packets at most.
+    /// network, what a processor hands on at that moment may be missing: 32,768 packets at most, and of
+    /// a port or message with more than 33 million, or 8.6 GB, that many.
     ///
     /// # Errors
     ///

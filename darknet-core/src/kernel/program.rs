@@ -32,9 +32,6 @@ pub(super) struct Program {
     pub(super) counters: Counters,
     pub(super) records: Option<Records>,
     sockets: XskMap<MapData>,
-    /// The maps of records, whoever else has them: a program that is loaded later, as the one
-    /// before it could not be attached, names them by these descriptors.
-    _named: [MapData; 2],
     pub(super) log: Log,
     /// Bytes that the kernel has set aside for its tables.
     pub(super) memory: u64,
@@ -47,7 +44,6 @@ impl fmt::Debug for Program {
             counters: _,
             records,
             sockets: _,
-            _named: _,
             log: _,
             memory,
         } = self;
@@ -72,7 +68,8 @@ const CURSORS: &str = "CURSORS";
 const SOCKETS: &str = "SOCKETS";
 
 impl Program {
-    /// Loads a program that begins with a turn, and pins its tables as a generation.
+    /// Loads a program that begins with a turn, and pins its tables as a generation: whoever does not
+    /// attach it removes that again.
     pub(super) fn load(
         settings: &Settings,
         epoch: u64,
@@ -86,39 +83,31 @@ impl Program {
             let plain = attach::program(&mut loaded, object::PLAIN)?;
             attach::ready(plain).map_err(program_refused)?;
         }
-        let missing = |name| Error::KernelObject {
-            what: format!("it has no table {name}"),
-        };
-        if let Some((pins, generation)) = pins {
-            let names = TABLES.iter().map(|table| table.0);
-            let map = |name| {
-                let map = loaded.map(name).and_then(data);
-                map.map(|map| (name, map)).ok_or_else(|| missing(name))
-            };
-            let maps: Vec<_> = names.map(map).collect::<Result<_, _>>()?;
-            pins.pin_maps(generation, maps)?;
-        }
+        let counters = Counters::new(|name| again(table(&loaded, name)?))?;
+        counters.begin(epoch, &settings.dark);
+        let [records, cursors] = [table(&loaded, RECORDS)?, table(&loaded, CURSORS)?];
+        let records = Records::map(again(records)?, again(cursors)?)?;
         let memory = loaded
             .maps()
             .map(|(_, map)| memory(map))
             .sum::<Result<u64, _>>()?;
-        let mut take = |name| match loaded.take_map(name) {
-            Some(Map::Array(map) | Map::HashMap(map)) => Ok(map),
-            _ => Err(missing(name)),
-        };
-        let counters = Counters::new(&mut take)?;
-        counters.begin(epoch, &settings.dark);
-        let named = [take(RECORDS)?, take(CURSORS)?];
-        let [records, cursors] = &named;
-        let records = Records::map(again(records)?, again(cursors)?)?;
+        let log = Log::take(&mut loaded)?;
         let sockets = loaded.take_map(SOCKETS);
         let sockets = sockets.and_then(|map| XskMap::try_from(map).ok());
+        let sockets = sockets.ok_or_else(|| missing(SOCKETS))?;
+        // Last: whoever is killed, or fails, has pinned tables that can be taken over, or none.
+        if let Some((pins, generation)) = pins {
+            let maps = TABLES
+                .iter()
+                .map(|&(name, ..)| Ok((name, table(&loaded, name)?)));
+            let maps: Vec<_> = maps.collect::<Result<_, Error>>()?;
+            pins.pin_maps(generation, maps)?;
+        }
         Ok(Self {
             records: records.filter(|_| settings.delivery == Delivery::Headers),
-            sockets: sockets.ok_or_else(|| missing(SOCKETS))?,
+            sockets,
             counters,
-            _named: named,
-            log: Log::take(&mut loaded)?,
+            log,
             memory,
             loaded,
         })
@@ -164,6 +153,17 @@ impl Program {
     }
 }
 
+fn table<'a>(loaded: &'a Ebpf, name: &str) -> Result<&'a MapData, Error> {
+    let map = loaded.map(name).and_then(data);
+    map.ok_or_else(|| missing(name))
+}
+
+fn missing(name: &str) -> Error {
+    Error::KernelObject {
+        what: format!("it has no table {name}"),
+    }
+}
+
 fn data(map: &Map) -> Option<&MapData> {
     match map {
         Map::Array(map) | Map::HashMap(map) | Map::LpmTrie(map) => Some(map),
@@ -200,9 +200,7 @@ fn memory(map: &Map) -> Result<u64, Error> {
 pub(super) fn left(pins: &Pins, generation: u64) -> Result<(Counters, Option<Records>), Error> {
     let table = |name: &str| {
         let table = TABLES.iter().find(|table| table.0 == name);
-        let &(name, kind, key, value) = table.ok_or_else(|| Error::KernelObject {
-            what: format!("it has no table {name}"),
-        })?;
+        let &(name, kind, key, value) = table.ok_or_else(|| missing(name))?;
         let shape = Shape {
             kind,
             key: key as u32,
