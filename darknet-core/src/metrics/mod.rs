@@ -9,20 +9,19 @@
 //!
 //! Whoever may ask learns what the telescope sees, so it belongs on a loopback address.
 
+/// Requests and answers.
+mod http;
 /// The text of a snapshot.
 mod page;
 
 use std::{
-    fmt, io,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
-    thread,
     time::{Duration, Instant},
 };
 
-use tiny_http::{Header, Method, Request, Response, Server};
-
 use crate::{Error, Snapshot};
+use http::{Answer, PLAIN, Server};
 
 /// For how long a telescope is well that shows nothing: it does once a second, and less often where
 /// its tables are large.
@@ -30,7 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What `/metrics` is: `application/openmetrics-text` of the OpenMetrics specification, 1.0.0.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Answers Prometheus over HTTP, on a thread of its own, until it is dropped.
+/// Answers Prometheus over HTTP, on a thread of its own, until it is dropped. Connections are answered one
+/// after the other, and one that says nothing is closed after a second.
 ///
 /// # Examples
 ///
@@ -53,17 +53,8 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// ```
 #[derive(Debug)]
 pub struct Metrics {
-    server: Arc<Listener>,
+    server: Server,
     shown: Arc<Shown>,
-}
-
-/// Its debug form is its address.
-struct Listener(Server);
-
-impl fmt::Debug for Listener {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.server_addr().fmt(out)
-    }
 }
 
 /// What is answered.
@@ -84,31 +75,16 @@ impl Metrics {
     ///
     /// [`Error::Listen`]: the address is not one of this host, or is taken.
     pub fn listen(address: SocketAddr) -> Result<Self, Error> {
-        let failed = |source| Error::Listen { address, source };
-        // Its errors are those of the system in a box.
-        let server = Server::http(address).map_err(|error| {
-            failed(match error.downcast::<io::Error>() {
-                Ok(source) => *source,
-                Err(other) => io::Error::other(other),
-            })
-        })?;
-        let server = Arc::new(Listener(server));
         let shown = Arc::new(Shown::default());
-        let (listener, answers) = (Arc::clone(&server), Arc::clone(&shown));
-        let answering = move || {
-            for request in listener.0.incoming_requests() {
-                // Whoever asked may have gone.
-                let _ = answer(request, &answers);
-            }
-        };
-        let named = thread::Builder::new().name("metrics".into());
-        named.spawn(answering).map_err(failed)?;
+        let answers = Arc::clone(&shown);
+        let server = Server::listen(address, move |method, path| answer(method, path, &answers));
+        let server = server.map_err(|source| Error::Listen { address, source })?;
         Ok(Self { server, shown })
     }
 
     /// Where it listens.
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.server.0.server_addr().to_ip()
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
     }
 
     /// From now on these are the latest figures. They are counters, so each snapshot is to hold what
@@ -116,9 +92,13 @@ impl Metrics {
     /// the last snapshot that had some.
     pub fn show(&self, snapshot: &Snapshot) {
         let mut latest = self.shown.latest();
-        let hosts = latest.snapshot.take().and_then(|before| before.hosts);
+        let before = latest.snapshot.take().and_then(|before| before.hosts);
         latest.snapshot = Some(Snapshot {
-            hosts: snapshot.hosts.or(hosts),
+            // Whatever has overflowed, times to live are there where a window has closed.
+            hosts: match snapshot.ttls {
+                Some(_) => snapshot.hosts,
+                None => snapshot.hosts.or(before),
+            },
             ..snapshot.clone()
         });
         latest.alive = Some(Instant::now());
@@ -127,12 +107,6 @@ impl Metrics {
     /// Says that there is nothing new to show, but somebody watches.
     pub fn keep_alive(&self) {
         self.shown.latest().alive = Some(Instant::now());
-    }
-}
-
-impl Drop for Metrics {
-    fn drop(&mut self) {
-        self.server.0.unblock();
     }
 }
 
@@ -160,30 +134,34 @@ impl Latest {
     }
 }
 
-fn answer(request: Request, shown: &Shown) -> io::Result<()> {
-    let plain = |text: String, status: u16| Response::from_string(text).with_status_code(status);
-    if !matches!(request.method(), Method::Get | Method::Head) {
-        return request.respond(plain("only GET\n".into(), 405));
+fn answer(method: &str, path: &str, shown: &Shown) -> Answer {
+    let plain = |status, text: String| Answer {
+        status,
+        kind: PLAIN,
+        text,
+    };
+    if !matches!(method, "GET" | "HEAD") {
+        return plain("405 Method Not Allowed", "only GET\n".into());
     }
-    let path = request.url().split('?').next();
-    match path.unwrap_or_default() {
+    match path.split('?').next().unwrap_or_default() {
         "/metrics" => {
             // A copy, so that the telescope does not wait for the text.
             let snapshot = shown.latest().snapshot.clone();
-            let text = page::text(snapshot);
-            let kind = Header::from_bytes("Content-Type", OPEN_METRICS).expect("a header");
-            request.respond(Response::from_string(text).with_header(kind))
+            Answer {
+                status: OK,
+                kind: OPEN_METRICS,
+                text: page::text(snapshot),
+            }
         }
-        "/healthz" => {
-            let illness = shown.latest().illness(Instant::now());
-            request.respond(match illness {
-                None => plain("well\n".into(), 200),
-                Some(why) => plain(format!("{why}\n"), 503),
-            })
-        }
-        _ => request.respond(plain("there are /metrics and /healthz\n".into(), 404)),
+        "/healthz" => match shown.latest().illness(Instant::now()) {
+            None => plain(OK, "well\n".into()),
+            Some(why) => plain("503 Service Unavailable", format!("{why}\n")),
+        },
+        _ => plain("404 Not Found", "there are /metrics and /healthz\n".into()),
     }
 }
+
+const OK: &str = "200 OK";
 
 #[cfg(test)]
 mod tests;

@@ -115,7 +115,12 @@ fn ledger(page: &mut Lines<'_, '_>, snapshot: &Snapshot) -> fmt::Result {
     ] {
         page.counter(name, help, value)?;
     }
-    let cells = Cell::ALL.map(|cell| ([("cell", cell.name())], ledger.cell(cell)));
+    // What is delivered has not ended: until its window closes, it may still be lost.
+    let ended = |cell| match cell {
+        Cell::Delivered => ledger.observed,
+        lost => ledger.cell(lost),
+    };
+    let cells = Cell::ALL.map(|cell| ([("cell", cell.name())], ended(cell)));
     let help = "Packets by the cell of the ledger in which they ended";
     page.counters("ended_packets", help, cells)?;
     let lost = Cell::ALL.into_iter().filter(|cell| cell.is_lost());

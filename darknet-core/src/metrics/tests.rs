@@ -1,13 +1,14 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
+    thread,
 };
 
 use super::*;
 use crate::{
     Dark, Ledger, Window,
     aggregate::{Aggregate as _, Figures, Observation, Seed},
-    rules::{Link, Outer, outer},
+    rules::{Cell, Link, Outer, outer},
 };
 
 /// A SYN from 198.51.100.7 to port 23, as generators of captures write it.
@@ -45,7 +46,7 @@ fn snapshot(packets: u64, faults: &[&str]) -> Snapshot {
 
 /// What is answered to a request: its status and its text.
 fn asked(metrics: &Metrics, request: &str) -> (u16, String) {
-    let address = metrics.address().expect("an address");
+    let address = metrics.address();
     let mut stream = TcpStream::connect(address).expect("it listens");
     write!(stream, "{request} HTTP/1.0\r\n\r\n").expect("sent");
     let mut said = String::new();
@@ -94,16 +95,58 @@ fn figures_are_those_of_the_latest_snapshot() {
 fn hosts_stay_where_an_open_window_has_none() {
     let metrics = listening();
     metrics.show(&snapshot(3, &[]));
-    metrics.show(&Snapshot {
+    let open = Snapshot {
         hosts: None,
+        ttls: None,
         ..snapshot(5, &[])
-    });
+    };
+    metrics.show(&open);
     let (_, text) = asked(&metrics, "GET /metrics");
     assert!(text.contains("counted_packets_total 5\n"), "{text}");
     assert!(
         text.contains("darknet_hosts{class=\"all\"} 1.0\n"),
         "{text}"
     );
+    // Some have overflowed: nobody knows.
+    metrics.show(&Snapshot {
+        hosts: None,
+        ..snapshot(7, &[])
+    });
+    let (_, text) = asked(&metrics, "GET /metrics");
+    assert!(!text.contains("darknet_hosts"), "{text}");
+}
+
+#[test]
+fn what_is_delivered_and_not_observed_has_not_ended() {
+    let metrics = listening();
+    let mut open = snapshot(3, &[]);
+    open.ledger.end(Cell::Delivered);
+    open.ledger.observed = 0;
+    metrics.show(&open);
+    let (_, text) = asked(&metrics, "GET /metrics");
+    let line = "darknet_ended_packets_total{cell=\"delivered\"} 0\n";
+    assert!(text.contains(line), "{text}");
+}
+
+#[test]
+fn whoever_says_nothing_or_nonsense_is_not_waited_for() {
+    let metrics = listening();
+    let connect = || TcpStream::connect(metrics.address()).expect("it listens");
+    let _silent = [connect(), connect()];
+    let mut slow = connect();
+    slow.write_all(b"GET /metrics HTT").expect("sent");
+    let begun = Instant::now();
+    assert_eq!(asked(&metrics, "GET /healthz").0, 503);
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    for nonsense in [&b"\0\xff\r\n\r\n"[..], &[b'a'; 20_000]] {
+        let mut stream = connect();
+        // It may have heard enough before the end.
+        let _ = stream.write_all(nonsense);
+        let mut said = Vec::new();
+        let _ = stream.read_to_end(&mut said);
+        assert!(said.is_empty() || said.starts_with(b"HTTP/1.1 400"));
+        assert_eq!(asked(&metrics, "GET /metrics").0, 200);
+    }
 }
 
 #[test]
@@ -139,7 +182,7 @@ fn what_it_has_not_is_an_error() {
 #[test]
 fn an_address_that_is_taken_is_named_and_free_after_a_drop() {
     let metrics = listening();
-    let address = metrics.address().expect("an address");
+    let address = metrics.address();
     let taken = Metrics::listen(address)
         .expect_err("it is taken")
         .to_string();

@@ -95,7 +95,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let watched = telescope.watch(&watch, &control, |event| match event {
         Event::Started(got) => {
             started(&got, watch.pins.as_deref());
-            if let Some(address) = metrics.as_ref().and_then(Metrics::address) {
+            if let Some(address) = metrics.as_ref().map(Metrics::address) {
                 eprintln!("metrics are at http://{address}/metrics");
             }
             warn_redundant(&dark);
