@@ -118,7 +118,8 @@ pub enum SampleOf {
     /// Packets, whatever they are.
     #[default]
     Packets,
-    /// Source networks: of one network all packets are delivered or none.
+    /// Source networks: of one network all packets are delivered or none, while the process runs; the
+    /// next one draws anew.
     Networks,
 }
 

@@ -143,6 +143,29 @@ fn pins_of_another_version_are_left_alone_until_they_are_detached() {
 }
 
 #[test]
+fn networks_by_port_are_not_told_of_what_was_counted_without_them() {
+    if !privileged("networks_by_port_are_not_told_of_what_was_counted_without_them") {
+        return;
+    }
+    let host = Host::new();
+    let (mut life, mut sent) = (Life::new(), 0);
+    let hour = [&DARK[..], &["--packets", "none", "--window", "1h"]].concat();
+    let run = host.pinned(&hour);
+    send_counted(&host, &mut sent);
+    life.add(&run.end(Signal::KILL).printed);
+    let run = host.pinned(&[&hour[..], &["--networks-by-port"]].concat());
+    until("a page", || host.darknet(&["status"]).code == Some(0));
+    send_counted(&host, &mut sent);
+    life.add(&run.end(Signal::TERM).printed);
+    assert_eq!(life.sum("received"), sent);
+    let [without, with] = life.documents() else {
+        panic!("{} documents", life.documents().len());
+    };
+    assert!(without.get("port_networks").is_none());
+    assert!(!with["port_networks"].as_array().expect("rows").is_empty());
+}
+
+#[test]
 fn an_interface_that_is_made_anew_is_watched_anew_and_what_was_counted_is_told() {
     if !privileged("an_interface_that_is_made_anew_is_watched_anew_and_what_was_counted_is_told") {
         return;

@@ -10,7 +10,7 @@ use std::{
 use darknet_tests::{
     documents::{Life, cell, port},
     host::{Host, PINS},
-    live::{Signal, syns},
+    live::{Signal, syns, until},
     privileged,
     reload::{Configuration, lines, reloaded, watching},
     traffic::Traffic,
@@ -87,7 +87,13 @@ fn a_window_that_a_reload_cuts_has_two_parts_with_the_same_edges() {
     let host = Host::new();
     let file = Configuration::new("dark = [\"203.0.113.0/24\"]\n");
     let run = watching(&host, &file, &["--window", "24h"]);
+    file.write("dark = [\"203.0.113.0/25\"]\n");
     reloaded(&host);
+    until("a page of both", || {
+        let page = host.darknet(&["status", "--json"]).documents().remove(0);
+        let dark = &page["dark"];
+        dark["addresses"] == 128 && dark["is_known"] == false
+    });
     let documents = run.end(Signal::TERM).documents();
     assert_eq!(documents.len(), 2);
     let [first, second] = [&documents[0], &documents[1]];

@@ -21,7 +21,8 @@ const AT_MOST: usize = 1 << 22;
 #[derive(Clone, Debug, Default)]
 pub struct Networks {
     counts: HashMap<NetworkKey, Counts, RandomState>,
-    by_port: bool,
+    /// Whether classes and ports are told apart, once that is known.
+    by_port: Option<bool>,
     overflow: Counts,
 }
 
@@ -71,9 +72,9 @@ impl Networks {
         self.counts.capacity() * (size_of::<(NetworkKey, Counts)>() + 1)
     }
 
-    /// Says whether classes and ports are told apart.
-    pub(crate) fn set_by_port(&mut self, by_port: bool) {
-        self.by_port = by_port;
+    /// Says whether classes and ports are told apart, unless that is known.
+    pub(crate) fn say_by_port(&mut self, by_port: bool) {
+        self.by_port.get_or_insert(by_port);
     }
 
     /// The rows of a snapshot; `None` where they are not told apart or not complete.
@@ -87,7 +88,7 @@ impl Networks {
                 packets: counts.packets,
                 bytes: counts.bytes,
             });
-        (self.by_port && self.is_complete()).then(|| rows.collect())
+        (self.by_port == Some(true) && self.is_complete()).then(|| rows.collect())
     }
 
     /// All networks, and the overflow.
@@ -104,7 +105,9 @@ impl Networks {
         for (key, theirs) in &other.counts {
             self.add(*key, *theirs);
         }
-        self.by_port |= other.by_port;
+        if let Some(theirs) = other.by_port {
+            self.by_port = Some(self.by_port.unwrap_or(true) && theirs);
+        }
         self.overflow += other.overflow;
     }
 

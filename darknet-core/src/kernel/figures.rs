@@ -84,6 +84,20 @@ impl BankFigures {
         lift(self.icmp.rows_mut(), shown.icmp.rows_mut());
     }
 
+    /// Whether each packet that has a port is in a network of its class and port, as far as it is in one.
+    pub(crate) fn tells_ports_apart(&self) -> bool {
+        let with_ports = [
+            Class::TcpSyn,
+            Class::TcpBackscatter,
+            Class::TcpOther,
+            Class::Udp,
+        ];
+        let packets = with_ports.map(|class| self.totals.class(class).packets);
+        let told = self.networks.ports();
+        let told: u64 = told.map(|(_, _, _, counts)| counts.packets).sum();
+        told + self.networks.overflow().packets >= packets.iter().sum()
+    }
+
     /// Adds the words of a [`Part`].
     pub(super) fn add_part(&mut self, words: &[AtomicU64]) {
         let field = |offset: usize, length: usize| &words[offset / 8..][..length];

@@ -1,5 +1,3 @@
-use std::hash::BuildHasher as _;
-
 use aya::{Ebpf, EbpfLoader};
 use darknet_ebpf::{
     Version,
@@ -10,6 +8,7 @@ use darknet_ebpf::{
 use super::{
     Delivery, Settings,
     refused::refused,
+    settings::draw,
     sizes::{BANKS, WIDE, lines, record_slots},
     tries::{fill, is},
 };
@@ -35,6 +34,7 @@ pub(super) fn load(settings: &Settings, processors: u32) -> Result<Ebpf, Error> 
         networks_by_port,
         memory: _,
         pins: _,
+        sample_seed,
         idle,
         no_metadata,
     } = settings;
@@ -54,7 +54,8 @@ pub(super) fn load(settings: &Settings, processors: u32) -> Result<Ebpf, Error> 
         1 => 0,
         one_in => ((1u64 << 32) / u64::from(one_in)) as u32,
     };
-    let seed: [u64; 4] = std::array::from_fn(|_| std::hash::RandomState::new().hash_one(()) | 1);
+    let [[first, second], [third, fourth]] = [draw(), *sample_seed];
+    let seed = [first, second, third, fourth];
     let entries = if many { dark.entries() } else { Vec::new() };
     let prefixes = |version| {
         let dark = entries.iter().filter(|(net, _)| is(net, version));

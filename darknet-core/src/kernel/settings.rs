@@ -1,4 +1,7 @@
-use std::path::PathBuf;
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    path::PathBuf,
+};
 
 use crate::{Dark, Filter, Sample};
 
@@ -30,6 +33,10 @@ pub struct Settings {
     /// there, stay when the process ends, however it does, and are taken over by the next one.
     /// Default: none.
     pub pins: Option<PathBuf>,
+    /// What a sample of networks is drawn by: programs with the same choose the same networks. Drawn anew
+    /// in each default.
+    #[doc(hidden)]
+    pub sample_seed: [u64; 2],
     /// Rounds that the program idles between reading where to count and counting: for tests.
     #[doc(hidden)]
     pub idle: u32,
@@ -51,6 +58,11 @@ pub enum Delivery {
     Frames,
 }
 
+/// Odd numbers that nobody can know.
+pub(super) fn draw() -> [u64; 2] {
+    std::array::from_fn(|_| RandomState::new().hash_one(()) | 1)
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -62,6 +74,7 @@ impl Default for Settings {
             networks_by_port: false,
             memory: None,
             pins: None,
+            sample_seed: draw(),
             idle: 0,
             no_metadata: false,
         }

@@ -12,6 +12,7 @@ use crate::{Dark, Filter, Sample, Window, aggregate::Survey};
 /// What a running watch is told, and what it shows, from any thread. Clones speak to the same watch.
 pub struct Control<A = Survey> {
     stop: Arc<AtomicBool>,
+    given_up: Arc<AtomicBool>,
     change: Arc<Mutex<Option<Change>>>,
     /// A worker that is to die, by its number from 1.
     dying: Arc<AtomicUsize>,
@@ -42,6 +43,16 @@ impl<A> Control<A> {
     /// Ends the watch, within a fraction of a second.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the watch as if it were killed: no window is told of any more, and one that is being told
+    /// of right now does not count as handed over. With [`Watch::pins`](super::Watch::pins) it is in
+    /// the first window of the next watch, with all that was counted since; without, it is lost.
+    ///
+    /// For whoever finds that a closed window cannot be kept, as a disk is full.
+    pub fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+        self.stop();
     }
 
     /// Asks for other settings; the watch answers with
@@ -75,6 +86,10 @@ impl<A> Control<A> {
         self.stop.load(Ordering::Relaxed)
     }
 
+    pub(super) fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
+    }
+
     pub(super) fn take(&self) -> Option<Change> {
         locked(&self.change).take()
     }
@@ -103,6 +118,7 @@ impl<A> Default for Control<A> {
     fn default() -> Self {
         Self {
             stop: Arc::default(),
+            given_up: Arc::default(),
             change: Arc::default(),
             dying: Arc::default(),
             live: Arc::default(),
@@ -114,12 +130,14 @@ impl<A> Clone for Control<A> {
     fn clone(&self) -> Self {
         let Self {
             stop,
+            given_up,
             change,
             dying,
             live,
         } = self;
         Self {
             stop: Arc::clone(stop),
+            given_up: Arc::clone(given_up),
             change: Arc::clone(change),
             dying: Arc::clone(dying),
             live: Arc::clone(live),
@@ -131,12 +149,14 @@ impl<A> fmt::Debug for Control<A> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             stop,
+            given_up,
             change,
             dying: _,
             live: _,
         } = self;
         out.debug_struct("Control")
             .field("stop", stop)
+            .field("given_up", given_up)
             .field("change", change)
             .finish_non_exhaustive()
     }

@@ -132,7 +132,7 @@ pub enum Event<'a, A = Survey> {
     Open(&'a Window<LiveFigures<A>>),
     /// A window has closed, or a part of one that a change or another process cut. When this
     /// returns, it counts as handed over: the kernel forgets it, and what was observed is used again
-    /// unless it was taken out.
+    /// unless it was taken out. Where it could not be kept, there is [`Control::give_up`].
     Closed(&'a mut Window<LiveFigures<A>>),
     /// What [`Control::change`] asked for is done, with what is dark now; or was refused, and all
     /// goes on as before.
@@ -234,7 +234,7 @@ impl Telescope {
         mut event: impl FnMut(Event<'_, A>),
     ) -> Result<(), Error> {
         host::check(&self.dark, watch.any)?;
-        let mut session = Session::begin(self, watch, Box::new(make))?;
+        let mut session = Session::begin(self, watch, control, Box::new(make))?;
         session.attach(watch)?;
         event(Event::Started(session.started()));
         session.inherit(&mut event)?;
@@ -242,13 +242,31 @@ impl Telescope {
         let _showing = Showing(control);
         let begun = Instant::now();
         let mut refreshed: Option<Instant> = None;
+        let mut is_unsure = false;
         let outcome = loop {
             thread::sleep(TICK);
+            // First, however late it is: what comes next is of the next window.
+            let now = self.window_start(time_of_day());
+            if is_over(session.start, now, self.window) && !control.is_given_up() {
+                session.close(now, &mut event)?;
+                refreshed = Some(Instant::now());
+            }
             if control.is_stopped() || watch.duration.is_some_and(|time| begun.elapsed() >= time) {
                 break Ok(());
             }
-            if let Err(gone) = session.kernel.check() {
-                break Err(gone);
+            match session.kernel.check() {
+                Ok(()) => is_unsure = false,
+                Err(
+                    gone @ (Error::InterfaceGone { .. }
+                    | Error::InterfaceTaken { .. }
+                    | Error::Detached { .. }),
+                ) => break Err(gone),
+                // The kernel had no memory to answer, or this process no descriptor to ask.
+                Err(error) if !is_unsure => {
+                    is_unsure = true;
+                    tracing::warn!("{error}; it is asked again");
+                }
+                Err(_) => {}
             }
             if let Some(change) = control.take() {
                 let changed = session.change(change, watch.any, &mut event);
@@ -258,11 +276,7 @@ impl Telescope {
                 session.end_worker(number);
             }
             session.kernel.forward_log();
-            let now = self.window_start(time_of_day());
-            if is_over(session.start, now, self.window) {
-                session.close(now, &mut event)?;
-                refreshed = Some(Instant::now());
-            } else if refreshed.is_none_or(|refreshed| refreshed.elapsed() >= REFRESH)
+            if refreshed.is_none_or(|refreshed| refreshed.elapsed() >= REFRESH)
                 && session.may_be_shown(watch)
             {
                 let open = Arc::new(session.open()?);
@@ -271,12 +285,16 @@ impl Telescope {
                 refreshed = Some(Instant::now());
             }
         };
-        // First no more packets, then what they said; but what is pinned counts on.
-        if watch.pins.is_none() || outcome.is_err() {
-            session.kernel.detach()?;
+        if control.is_given_up() {
+            return outcome;
         }
-        session.leave(&mut event)?;
-        outcome
+        // First no more packets, then what they said; but what is pinned counts on.
+        let detached = match watch.pins.is_none() || outcome.is_err() {
+            true => session.kernel.detach(),
+            false => Ok(()),
+        };
+        let left = session.leave(&mut event);
+        outcome.and(left).and(detached)
     }
 
     /// Where the window of a time begins.

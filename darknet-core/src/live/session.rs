@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use darknet_ebpf::{Cell, Class};
 
 use super::{
-    Change, Event, LiveFigures, Packets, Started, Watch,
+    Change, Control, Event, LiveFigures, Packets, Started, Watch,
     account::Account,
     clock::time_of_day,
     host,
@@ -25,9 +25,14 @@ use crate::{
 /// How long it is waited for what workers show: they are asked once a second.
 const PATIENCE: Duration = Duration::from_millis(200);
 
+/// How late a window may be cut whose edges are still said to be those that were meant: it is looked at
+/// every 20 ms, if nothing holds that up.
+const LATE: Nanoseconds = 1_000_000_000;
+
 /// A watch that runs.
 pub(super) struct Session<'a, A> {
     telescope: &'a Telescope,
+    control: &'a Control<A>,
     pub(super) settings: Settings,
     pub(super) kernel: Kernel,
     packets: Packets,
@@ -50,6 +55,7 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
     pub(super) fn begin(
         telescope: &'a Telescope,
         watch: &Watch,
+        control: &'a Control<A>,
         make: Make<A>,
     ) -> Result<Self, Error> {
         let Opened {
@@ -82,6 +88,7 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
         let start = || Workers::start(threads, telescope, make, epoch);
         let mut session = Self {
             telescope,
+            control,
             settings,
             kernel,
             packets,
@@ -143,36 +150,41 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
     /// Tells of what a telescope before this one has left, and takes this one's records.
     pub(super) fn inherit(&mut self, event: &mut impl FnMut(Event<'_, A>)) -> Result<(), Error> {
         let cut = Instant::now();
-        if let Some(inheritance) = self.kernel.inheritance(&self.settings.dark)? {
-            let Inheritance {
-                mut figures,
-                begun,
-                same_dark,
-                records,
-            } = inheritance;
-            let mut told = None;
-            let mut has_payloads = self.packets == Packets::Frames;
-            if let Some(workers) = &self.workers {
-                has_payloads &= records.is_empty();
-                let rings = records.into_iter().flat_map(Records::into_rings);
-                workers.add(rings.map(Inlet::Headers).collect());
-                told = Some(workers.finish(figures.epoch as u32));
-            }
-            // What the other process had taken, it has not told of.
-            let packets = told.as_ref().map_or(0, |told| told.observed.packets());
-            let delivered = figures.ledger.cell(Cell::Delivered);
-            let abandoned = delivered.saturating_sub(packets);
-            figures.ledger.lose(Cell::Abandoned, abandoned);
-            // 0: it was killed before it could say. And a clock may have been set back.
-            let begun = if begun == 0 { self.start } else { begun };
-            let first = self.telescope.window_start(begun).min(self.start);
-            let mut window = self.checked(figures, told, cut, (first, self.end()));
-            window.dark_is_known = same_dark;
-            window.aggregate.has_payloads = has_payloads;
-            self.hand_over(window, event);
+        let Some(inheritance) = self.kernel.inheritance(&self.settings.dark)? else {
+            self.take_records();
+            return self.kernel.handed_over(self.start);
+        };
+        let Inheritance {
+            mut figures,
+            begun,
+            same_dark,
+            records,
+        } = inheritance;
+        let mut told = None;
+        let mut has_payloads = self.packets == Packets::Frames;
+        if let Some(workers) = &self.workers {
+            has_payloads &= records.is_empty();
+            let rings = records.into_iter().flat_map(Records::into_rings);
+            workers.add(rings.map(Inlet::Headers).collect());
+            told = Some(workers.finish(figures.epoch as u32));
         }
+        // Before anything is printed, which takes longer than the new rings may take to be full.
         self.take_records();
-        self.kernel.handed_over(self.start)
+        // What the other process had taken, it has not told of.
+        let packets = told.as_ref().map_or(0, |told| told.observed.packets());
+        let delivered = figures.ledger.cell(Cell::Delivered);
+        let abandoned = delivered.saturating_sub(packets);
+        figures.ledger.lose(Cell::Abandoned, abandoned);
+        if !figures.tells_ports_apart() {
+            figures.networks.say_by_port(false);
+        }
+        // 0: it was killed before it could say. And a clock may have been set back.
+        let begun = if begun == 0 { self.start } else { begun };
+        let first = self.telescope.window_start(begun).min(self.start);
+        let mut window = self.checked(figures, told, cut, (first, self.end()));
+        window.dark_is_known = same_dark;
+        window.aggregate.has_payloads = has_payloads;
+        self.hand_over(window, self.start, event)
     }
 
     /// Lets the kernel count by other settings. The open window is cut here: its first part is
@@ -200,9 +212,8 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
         self.take_records();
         let observed = self.observed(figures.epoch);
         let window = self.checked(figures, observed, cut, (self.start, self.end()));
-        self.hand_over(window, event);
         self.settings = settings;
-        self.kernel.handed_over(self.start)
+        self.hand_over(window, self.start, event)
     }
 
     /// Closes the open window; the next begins at `next`, which is earlier if the clock was set back.
@@ -212,6 +223,7 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
         event: &mut impl FnMut(Event<'_, A>),
     ) -> Result<(), Error> {
         let cut = Instant::now();
+        let late = time_of_day().saturating_sub(next.max(self.end()));
         let figures = self.kernel.cut()?;
         let observed = self.observed(figures.epoch);
         if next < self.start {
@@ -221,11 +233,15 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
                 timestamp(next)
             );
         }
-        let edges = (self.start, next.max(self.end()));
+        // Whoever was held up for long, by a disk or a debugger, has counted the next one in it too.
+        let last = match late > LATE {
+            true => next.saturating_add(self.telescope.window),
+            false => next,
+        };
+        let edges = (self.start, last.max(self.end()));
         let window = self.checked(figures, observed, cut, edges);
-        self.hand_over(window, event);
         self.start = next;
-        self.kernel.handed_over(next)
+        self.hand_over(window, next, event)
     }
 
     /// Tells of the open window, as nobody will be there when it closes. What is pinned counts on
@@ -237,21 +253,26 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
         // What it took from now on, it could tell nobody; the next process can.
         self.workers = None;
         let window = self.checked(figures, observed, cut, (self.start, self.end()));
-        self.hand_over(window, event);
-        self.kernel.handed_over(self.start)
+        self.hand_over(window, self.start, event)
     }
 
-    /// Tells of a closed window; what is left of its aggregate is used again.
+    /// Tells of a closed window; what is left of its aggregate is used again. The kernel forgets it, and
+    /// knows that what comes next is of a window that begins at `next`.
     fn hand_over(
         &mut self,
         mut window: Window<LiveFigures<A>>,
+        next: Nanoseconds,
         event: &mut impl FnMut(Event<'_, A>),
-    ) {
+    ) -> Result<(), Error> {
         // What workers were asked was of this one.
         self.asked = None;
         event(Event::Closed(&mut window));
         if let (Some(workers), Some(used)) = (&self.workers, window.aggregate.observed) {
             workers.take_back(used);
+        }
+        match self.control.is_given_up() {
+            true => Ok(()),
+            false => self.kernel.handed_over(next),
         }
     }
 
@@ -314,7 +335,7 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
     ) -> Window<LiveFigures<A>> {
         if let Ok(missed) = self.kernel.missed() {
             // It begins anew where a driver resets its counters.
-            figures.ledger.missed_nic = missed.saturating_sub(self.missed);
+            figures.ledger.missed_nic = missed.checked_sub(self.missed).unwrap_or(missed);
             self.missed = missed;
         }
         let mut aggregate = None;
@@ -350,7 +371,7 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
         observed: Option<A>,
         (start, end): (Nanoseconds, Nanoseconds),
     ) -> Window<LiveFigures<A>> {
-        figures.networks.set_by_port(self.settings.networks_by_port);
+        figures.networks.say_by_port(self.settings.networks_by_port);
         let mut window = Window {
             edges: Some((timestamp(start), timestamp(end))),
             epochs: Some((figures.first_epoch, figures.epoch)),

@@ -22,12 +22,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         Some(Ended {
             interface: Some(interface),
             ..
-        }) => eprintln!("ended the telescope on {interface} that was pinned in {folder}"),
-        Some(_) => eprintln!(
+        }) => say!("ended the telescope on {interface} that was pinned in {folder}"),
+        Some(_) => say!(
             "ended the telescope that was pinned in {folder}; it was on no interface of this network namespace"
         ),
         None => {
-            eprintln!("error: {folder}: no telescope is pinned there");
+            say!("error: {folder}: no telescope is pinned there");
             return Ok(ExitCode::FAILURE);
         }
     }

@@ -38,9 +38,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let running = status::running(arguments.interface.as_deref());
     let [running] = running.as_slice() else {
         match (&arguments.interface, running.len()) {
-            (Some(interface), 0) => eprintln!("error: no telescope runs on {interface}"),
-            (None, 0) => eprintln!("error: no telescope runs here"),
-            _ => eprintln!("error: several telescopes run; name an interface"),
+            (Some(interface), 0) => say!("error: no telescope runs on {interface}"),
+            (None, 0) => say!("error: no telescope runs here"),
+            _ => say!("error: several telescopes run; name an interface"),
         }
         return Ok(ExitCode::FAILURE);
     };
@@ -56,17 +56,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
             after if after.number == before.number => {}
             after => match after.refused {
                 None => {
-                    eprintln!("reloaded the telescope on {}", running.interface);
+                    say!("reloaded the telescope on {}", running.interface);
                     return Ok(ExitCode::SUCCESS);
                 }
                 Some(why) => {
-                    eprintln!("error: {why}; the old configuration stays");
+                    say!("error: {why}; the old configuration stays");
                     return Ok(ExitCode::FAILURE);
                 }
             },
         }
     }
-    eprintln!(
+    say!(
         "error: the telescope on {} does not answer",
         running.interface
     );

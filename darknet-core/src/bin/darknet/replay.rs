@@ -85,10 +85,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
             None => "warning",
             Some(_) => "error",
         };
-        eprintln!("{kind}: {damage}");
+        say!("{kind}: {damage}");
     }
     if let Some(unreadable) = captures.unreadable() {
-        eprintln!("error: {unreadable}");
+        say!("error: {unreadable}");
     }
     Ok(match captures.is_complete() {
         true => ExitCode::SUCCESS,

@@ -65,7 +65,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         duration: duration.map(positive).transpose()?,
         ..config.watch()?
     };
-    tracing_subscriber::fmt().with_writer(io::stderr).init();
+    let log = tracing_subscriber::fmt().with_writer(io::stderr);
+    log.log_internal_errors(false).init();
     let metrics = metrics.map(Metrics::listen).transpose()?;
     let status = Arc::new(status::Page::new(&watch.interface));
     let control = Control::new();
@@ -96,7 +97,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         Event::Started(got) => {
             started(&got, watch.pins.as_deref());
             if let Some(address) = metrics.as_ref().map(Metrics::address) {
-                eprintln!("metrics are at http://{address}/metrics");
+                say!("metrics are at http://{address}/metrics");
             }
             warn_redundant(&dark);
         }
@@ -115,6 +116,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
                 whole.merge(&mut total.clone());
                 total.aggregate.observed = sources;
             }
+            whole.dark_is_known &= !dark_has_changed;
             let mut snapshot = whole.snapshot(&dark, SUMMARY_ROWS);
             if let Some(closed) = &closed {
                 snapshot.keep_observed(closed);
@@ -135,6 +137,11 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
                 rollup.add(&mut window.clone(), |rolled| {
                     is_read = printer.print(&rolled_tables(&rolled, &dark));
                 });
+            }
+            if !is_read && watch.pins.is_some() {
+                // It is in the kernel still, for the next process.
+                control.give_up();
+                return;
             }
             if !is_read {
                 control.stop();
@@ -163,7 +170,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
                 dark_has_changed |=
                     (now.prefixes(), now.excluded()) != (dark.prefixes(), dark.excluded());
                 dark.clone_from(now);
-                eprintln!("reloaded");
+                say!("reloaded");
                 warn_redundant(&dark);
             }
             status.reloaded(changed.map(drop));
@@ -188,7 +195,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     }
     watched?;
     if let Some(pins) = &watch.pins {
-        eprintln!(
+        say!(
             "the kernel counts on; start again with --pins {0}, or end it with darknet detach --pins {0}",
             pins.display()
         );
@@ -206,26 +213,26 @@ fn started(got: &Started<'_>, pins: Option<&Path>) {
         ..
     } = got.attachment;
     let mebibytes = got.memory.div_ceil(1 << 20);
-    eprintln!(
+    say!(
         "watching {interface} in {mode}, with {mebibytes} MiB of tables in the kernel; Ctrl-C ends it"
     );
     if let Some(why) = fallback {
-        eprintln!("warning: not the best mode, as the kernel said: {why}");
+        say!("warning: not the best mode, as the kernel said: {why}");
     }
     if let Some(why) = got.refused {
-        eprintln!("header records are taken, not frames: {why}");
+        say!("header records are taken, not frames: {why}");
     }
     for queue in got.queues {
-        eprintln!("{queue}");
+        say!("{queue}");
     }
     // Mostly the same for all queues.
     let refusals = got.queues.iter().flat_map(|queue| &queue.refusals);
     let refusals: BTreeSet<String> = refusals.map(ToString::to_string).collect();
     for refusal in refusals {
-        eprintln!("refused: {refusal}");
+        say!("refused: {refusal}");
     }
     if pins.is_none() {
-        eprintln!("nothing is pinned: when this process ends or is killed, counting ends");
+        say!("nothing is pinned: when this process ends or is killed, counting ends");
     }
 }
 
@@ -248,11 +255,11 @@ const REDUNDANT_SHOWN: usize = 10;
 fn warn_redundant(dark: &Dark) {
     let mut redundant = dark.redundant();
     for (inner, outer) in redundant.by_ref().take(REDUNDANT_SHOWN) {
-        eprintln!("warning: {inner} lies in {outer} and adds nothing");
+        say!("warning: {inner} lies in {outer} and adds nothing");
     }
     let more = redundant.count();
     if more > 0 {
-        eprintln!("warning: {more} more prefixes add nothing");
+        say!("warning: {more} more prefixes add nothing");
     }
 }
 

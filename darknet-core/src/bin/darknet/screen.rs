@@ -45,7 +45,7 @@ impl Screen {
     pub(crate) fn clear(&mut self) {
         if self.lines > 0 {
             // ECMA-48: cursor up, erase to the end of the screen.
-            eprint!("\x1b[{}A\x1b[J", self.lines);
+            let _ = write!(io::stderr(), "\x1b[{}A\x1b[J", self.lines);
             self.lines = 0;
         }
     }

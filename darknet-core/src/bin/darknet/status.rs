@@ -1,5 +1,6 @@
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     process::{self, ExitCode},
     sync::atomic::{AtomicU64, Ordering},
@@ -7,10 +8,11 @@ use std::{
 
 use darknet_core::{Error, Snapshot};
 
-use crate::table;
+use crate::{options::printed, table};
 
 /// Where running telescopes leave their latest figures.
 const FOLDER: &str = "/run/darknet";
+
 /// Say what the telescopes that run on this host have counted so far.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -28,15 +30,16 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     for telescope in &running {
         let path = telescope.page(if json { "json" } else { "txt" });
         let text = fs::read_to_string(&path);
-        print!("{}", text.map_err(|source| Error::Read { path, source })?);
+        let text = text.map_err(|source| Error::Read { path, source })?;
+        printed(io::stdout().write_all(text.as_bytes()))?;
         if let Some(why) = telescope.reloads().refused {
-            eprintln!("warning: the last reload was refused: {why}");
+            say!("warning: the last reload was refused: {why}");
         }
     }
     match (interface, running.is_empty()) {
         (_, false) => return Ok(ExitCode::SUCCESS),
-        (Some(interface), true) => eprintln!("error: no telescope runs on {interface}"),
-        (None, true) => eprintln!("error: no telescope runs here"),
+        (Some(interface), true) => say!("error: no telescope runs on {interface}"),
+        (None, true) => say!("error: no telescope runs here"),
     }
     Ok(ExitCode::FAILURE)
 }
@@ -139,7 +142,7 @@ impl Page {
         let text = match outcome {
             Ok(()) => format!("{number}\n"),
             Err(error) => {
-                eprintln!("error: not reloaded: {error}");
+                say!("error: not reloaded: {error}");
                 format!("{number}\n{error}\n")
             }
         };

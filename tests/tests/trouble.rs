@@ -1,0 +1,203 @@
+//! A host on which something else fails: a disk that is full, a process that is held up, no descriptors,
+//! nobody who reads the log. No count is lost, and none is in the wrong window. Needs root.
+#![cfg(target_os = "linux")]
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+    thread::sleep,
+    time::Duration,
+};
+
+use darknet_tests::{
+    documents::{Life, cell},
+    host::{Host, PINS},
+    live::{DARKNET, Run, Signal, has_program, plan, run, send},
+    privileged,
+    reload::{Configuration, reloaded, watching},
+};
+use jiff::Timestamp;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+const DARK: [&str; 2] = ["--dark", "203.0.113.0/24,2001:db8:da2c::/48"];
+
+/// Packets that are counted, and how many they are.
+fn sent(host: &Host) -> u64 {
+    let plan = plan("first-light.toml", 20_000);
+    send(host.world(), &plan, None).0.sent
+}
+
+/// `darknet run` on the host's interface, by a shell: `script` runs `"$@"`.
+fn by_shell(host: &Host, script: &str, arguments: &[&str]) -> Command {
+    let mut command = host.command(Path::new("/bin/sh"));
+    command.args(["-c", script, "sh"]).arg(&*DARKNET);
+    command.args(["run", "--interface", host.world().interface()]);
+    command.args(DARK).args(arguments);
+    command
+}
+
+#[test]
+fn a_window_that_cannot_be_printed_is_in_the_kernel_for_the_next_process() {
+    if !privileged("a_window_that_cannot_be_printed_is_in_the_kernel_for_the_next_process") {
+        return;
+    }
+    for packets in ["none", "headers"] {
+        let host = Host::new();
+        let options = ["--pins", PINS, "--packets", packets, "--window", "2s"];
+        let arguments = [&options[..], &["--json", "--windows"]].concat();
+        let mut full = by_shell(&host, "exec \"$@\" > /dev/full", &arguments);
+        let full = Run::of(&mut full);
+        let mut all = sent(&host);
+        let ended = full.wait();
+        assert_eq!(ended.code, Some(1), "{}", ended.said);
+        assert!(ended.said.contains("No space left"), "{}", ended.said);
+        let world = host.world();
+        assert!(has_program(world.telescope(), world.interface()));
+        all += sent(&host);
+        let mut life = Life::new();
+        let next = host.pinned(&[&DARK[..], &options[2..4]].concat());
+        all += sent(&host);
+        life.add(&next.end(Signal::TERM).printed);
+        assert_eq!(life.sum("received"), all, "{packets}");
+    }
+}
+
+#[test]
+fn a_window_that_is_cut_late_says_until_when_it_counted() {
+    if !privileged("a_window_that_is_cut_late_says_until_when_it_counted") {
+        return;
+    }
+    let host = Host::new();
+    let run = host.pinned(&[&DARK[..], &["--packets", "none", "--window", "3s"]].concat());
+    // It is held up when a window has just begun, until well in the next one.
+    let into = Timestamp::now().as_millisecond().rem_euclid(3_000);
+    sleep(Duration::from_millis(
+        u64::try_from(3_300 - into).expect("positive"),
+    ));
+    run.signal(Signal::STOP);
+    sleep(Duration::from_secs(5));
+    let all = sent(&host);
+    let last = Timestamp::now();
+    run.signal(Signal::TERM);
+    let ended = run.end(Signal::CONT);
+    let mut life = Life::new();
+    life.add(&ended.printed);
+    assert_eq!(life.sum("received"), all);
+    let mut with_packets = life.documents().iter();
+    let with_packets = with_packets.find(|document| cell(document, "received") > 0);
+    let end: Timestamp = with_packets.expect("they were counted")["end"]
+        .as_str()
+        .and_then(|end| end.parse().ok())
+        .expect("an edge");
+    assert!(last < end, "packets of {last} in a window until {end}");
+}
+
+#[test]
+fn whoever_has_no_descriptors_leaves_what_is_pinned_as_it_is() {
+    if !privileged("whoever_has_no_descriptors_leaves_what_is_pinned_as_it_is") {
+        return;
+    }
+    let host = Host::new();
+    let options = ["--pins", PINS, "--packets", "headers"];
+    let generations = || {
+        let entries = fs::read_dir(host.path(PINS)).expect("pins");
+        entries.count() - 1
+    };
+    let mut life = Life::new();
+    let mut all = 0;
+    life.add(
+        &host
+            .pinned(&[&DARK[..], &options[2..]].concat())
+            .end(Signal::TERM)
+            .printed,
+    );
+    all += sent(&host);
+    let mut refused = 0;
+    loop {
+        let script = format!("ulimit -n {} && exec \"$@\"", 6 + refused);
+        let duration = ["--duration", "100ms", "--json", "--windows"];
+        let ended = run(&mut by_shell(
+            &host,
+            &script,
+            &[&options[..], &duration].concat(),
+        ));
+        life.add(&ended.printed);
+        if ended.code == Some(0) {
+            break;
+        }
+        assert!(ended.said.contains("error"), "{}", ended.said);
+        assert_eq!(generations(), 1, "{refused}: {}", ended.said);
+        refused += 1;
+    }
+    assert!(refused > 10, "{refused}");
+    all += sent(&host);
+
+    // The same of a reload, of a telescope that goes on with what it has.
+    let file = Configuration::new("dark = [\"203.0.113.0/24\", \"2001:db8:da2c::/48\"]\n");
+    let run = watching(&host, &file, &options);
+    let process = Pid::from_raw(run.id().cast_signed()).expect("a process");
+    let limit = |current| {
+        let new = Rlimit {
+            current: Some(current),
+            maximum: Some(1024),
+        };
+        prlimit(Some(process), Resource::Nofile, new).expect("it is ours");
+    };
+    let open = fs::read_dir(format!("/proc/{}/fd", run.id())).expect("it runs");
+    for most in (0..open.count() as u64 + 24).step_by(2) {
+        limit(most);
+        // Nothing may come of it, not even an answer.
+        run.signal(Signal::HUP);
+        all += sent(&host);
+    }
+    limit(1024);
+    reloaded(&host);
+    all += sent(&host);
+    let ended = run.end(Signal::TERM);
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
+    life.add(&ended.printed);
+    assert_eq!(generations(), 1);
+    life.add(&host.pinned(&DARK).end(Signal::TERM).printed);
+    assert_eq!(life.sum("received"), all);
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() {
+    if !privileged("a_log_that_nobody_reads_stops_nothing") {
+        return;
+    }
+    let host = Host::new();
+    let good = "dark = [\"203.0.113.0/24\"]\n";
+    let file = Configuration::new(good);
+    let mut command = host.command(&DARKNET);
+    command.args(["run", "--interface", host.world().interface(), "--json"]);
+    command.args(["--config", file.name()]);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("darknet");
+    let mut said = BufReader::new(child.stderr.take().expect("piped"));
+    let mut first = String::new();
+    said.read_line(&mut first).expect("text");
+    assert!(first.starts_with("watching "), "{first}");
+    drop(said);
+    darknet_tests::live::until("a page", || host.darknet(&["status"]).code == Some(0));
+    file.write("dark = 7\n");
+    let ended = host.darknet(&["reload"]);
+    assert_eq!(ended.code, Some(1), "{}", ended.said);
+    assert!(
+        ended.said.contains("the old configuration stays"),
+        "{}",
+        ended.said
+    );
+    file.write(good);
+    reloaded(&host);
+    let process = Pid::from_raw(child.id().cast_signed()).expect("a process");
+    rustix::process::kill_process(process, Signal::TERM).expect("it runs");
+    let ended = child.wait_with_output().expect("a child");
+    assert_eq!(ended.status.code(), Some(0));
+    assert!(ended.stdout.starts_with(b"{"));
+}
