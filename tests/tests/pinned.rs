@@ -9,7 +9,7 @@ use darknet_ebpf::abi::State;
 use darknet_tests::{
     documents::{Life, number},
     host::{Host, PINS},
-    live::{Signal, has_program, plan, send, until},
+    live::{Run, Signal, has_program, plan, send, until},
     privileged,
 };
 
@@ -163,6 +163,37 @@ fn networks_by_port_are_not_told_of_what_was_counted_without_them() {
     };
     assert!(without.get("port_networks").is_none());
     assert!(!with["port_networks"].as_array().expect("rows").is_empty());
+}
+
+#[test]
+fn rings_of_the_process_before_are_read_and_given_back() {
+    if !privileged("rings_of_the_process_before_are_read_and_given_back") {
+        return;
+    }
+    let host = Host::new();
+    let (mut life, mut sent) = (Life::new(), 0);
+    let started = |packets| {
+        let run = host.pinned(&[&DARK[..], &["--packets", packets]].concat());
+        until("a page", || host.darknet(&["status"]).code == Some(0));
+        run
+    };
+    let tables = |run: &Run| {
+        let maps = fs::read_to_string(format!("/proc/{}/maps", run.id())).expect("it runs");
+        maps.lines().filter(|line| line.contains("bpf-map")).count()
+    };
+    let run = started("frames");
+    let alone = tables(&run);
+    life.add(&run.end(Signal::TERM).printed);
+    let run = started("headers");
+    assert!(tables(&run) > alone, "rings");
+    run.signal(Signal::STOP);
+    send_counted(&host, &mut sent);
+    life.add(&run.end(Signal::KILL).printed);
+    let run = started("frames");
+    assert_eq!(tables(&run), alone);
+    life.add(&run.end(Signal::TERM).printed);
+    assert_eq!(life.sum("received"), sent);
+    assert!(life.sum("observed") > 0, "what waited in the rings");
 }
 
 #[test]

@@ -165,7 +165,7 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
         if let Some(workers) = &self.workers {
             has_payloads &= records.is_empty();
             let rings = records.into_iter().flat_map(Records::into_rings);
-            workers.add(rings.map(Inlet::Headers).collect());
+            workers.inherit(rings.map(Inlet::Headers).collect());
             told = Some(workers.finish(figures.epoch as u32));
         }
         // Before anything is printed, which takes longer than the new rings may take to be full.

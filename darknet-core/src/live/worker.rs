@@ -27,6 +27,8 @@ pub(super) enum Order<A> {
     Add(Vec<Inlet>),
     /// Packets come from these instead, and from those before only what waits there.
     Replace(Vec<Inlet>),
+    /// These were another process's: only what waits there comes from them, until that is asked for.
+    Inherit(Vec<Inlet>),
     /// Asks for what was observed up to an epoch, which no program writes to any more.
     Finish {
         epoch: u32,
@@ -66,6 +68,10 @@ impl<A: Aggregate> Worker<A> {
                 Ok(Order::Replace(inlets)) => {
                     self.newest = self.inlets.len();
                     self.inlets.extend(inlets);
+                }
+                Ok(Order::Inherit(inlets)) => {
+                    self.newest += inlets.len();
+                    self.inlets.splice(..0, inlets);
                 }
                 Ok(Order::Finish { epoch, reply }) => {
                     // Whoever asked may have gone.

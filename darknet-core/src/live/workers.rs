@@ -121,6 +121,11 @@ impl<A: Aggregate + 'static> Workers<A> {
         self.deal(inlets, Order::Replace);
     }
 
+    /// Deals out what another process has left.
+    pub(super) fn inherit(&self, inlets: Vec<Inlet>) {
+        self.deal(inlets, Order::Inherit);
+    }
+
     fn deal(&self, inlets: Vec<Inlet>, order: fn(Vec<Inlet>) -> Order<A>) {
         let mut hands: Vec<Vec<Inlet>> = self.workers.iter().map(|_| Vec::new()).collect();
         let count = hands.len();
