@@ -29,6 +29,12 @@ fn sent(host: &Host) -> u64 {
     send(host.world(), &plan, None).0.sent
 }
 
+/// Programs whose tables are pinned.
+fn generations(host: &Host) -> usize {
+    let entries = fs::read_dir(host.path(PINS)).expect("pins");
+    entries.count() - 1
+}
+
 /// `darknet run` on the host's interface, by a shell: `script` runs `"$@"`.
 fn by_shell(host: &Host, script: &str, arguments: &[&str]) -> Command {
     let mut command = host.command(Path::new("/bin/sh"));
@@ -36,6 +42,64 @@ fn by_shell(host: &Host, script: &str, arguments: &[&str]) -> Command {
     command.args(["run", "--interface", host.world().interface()]);
     command.args(DARK).args(arguments);
     command
+}
+
+/// Processes in a row whose reader is gone.
+const GONE: usize = 12;
+
+#[test]
+fn processes_that_can_print_nothing_leave_a_few_tables_at_most() {
+    if !privileged("processes_that_can_print_nothing_leave_a_few_tables_at_most") {
+        return;
+    }
+    let host = Host::new();
+    let options = ["--pins", PINS, "--packets", "none", "--window", "1s"];
+    let arguments = [&options[..], &["--json", "--windows"]].concat();
+    let mut most = 0;
+    for _ in 0..GONE {
+        let ended = run(&mut by_shell(&host, "\"$@\" | true", &arguments));
+        assert!(ended.said.contains("watching"), "{}", ended.said);
+        most = most.max(generations(&host));
+    }
+    assert_eq!(most, 8, "of {GONE}");
+    let all = sent(&host);
+    let run = host.pinned(&[&DARK[..], &options[2..]].concat());
+    let documents = run.end(Signal::TERM).documents();
+    let received = documents.iter().map(|document| cell(document, "received"));
+    assert_eq!(received.sum::<u64>(), all);
+    assert_eq!(generations(&host), 1);
+}
+
+#[test]
+fn a_disk_that_is_full_is_waited_for() {
+    if !privileged("a_disk_that_is_full_is_waited_for") {
+        return;
+    }
+    let host = Host::new();
+    let mount = "mount -t tmpfs -o size=16m tmpfs /mnt";
+    let mounted = run(host.command(Path::new("/bin/sh")).args(["-c", mount]));
+    assert_eq!(mounted.code, Some(0), "{}", mounted.said);
+    let options = ["--packets", "none", "--window", "200ms", "--top", "0"];
+    let arguments = [&options[..], &["--json", "--windows"]].concat();
+    let mut filling = by_shell(&host, "exec \"$@\" > /mnt/out", &arguments);
+    let filling = Run::of(&mut filling);
+    let mut all = sent(&host);
+    let filler = host.path("/mnt/filler");
+    // To the last byte, so that a line ends anywhere.
+    fs::write(&filler, vec![0; 32 << 20]).expect_err("it is full");
+    sleep(Duration::from_secs(1));
+    all += sent(&host);
+    fs::remove_file(filler).expect("it was there");
+    sleep(Duration::from_secs(1));
+    all += sent(&host);
+    let mut ended = filling.end(Signal::TERM);
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
+    let waited = ended.said.matches("it waits for room").count();
+    assert!(waited > 0, "{}", ended.said);
+    ended.printed = fs::read_to_string(host.path("/mnt/out")).expect("it was printed");
+    let documents = ended.documents();
+    let received = documents.iter().map(|document| cell(document, "received"));
+    assert_eq!(received.sum::<u64>(), all);
 }
 
 #[test]
@@ -50,7 +114,8 @@ fn a_window_that_cannot_be_printed_is_in_the_kernel_for_the_next_process() {
         let mut full = by_shell(&host, "exec \"$@\" > /dev/full", &arguments);
         let full = Run::of(&mut full);
         let mut all = sent(&host);
-        let ended = full.wait();
+        sleep(Duration::from_millis(2_500));
+        let ended = full.end(Signal::TERM);
         assert_eq!(ended.code, Some(1), "{}", ended.said);
         assert!(ended.said.contains("No space left"), "{}", ended.said);
         let world = host.world();
@@ -101,10 +166,6 @@ fn whoever_has_no_descriptors_leaves_what_is_pinned_as_it_is() {
     }
     let host = Host::new();
     let options = ["--pins", PINS, "--packets", "headers"];
-    let generations = || {
-        let entries = fs::read_dir(host.path(PINS)).expect("pins");
-        entries.count() - 1
-    };
     let mut life = Life::new();
     let mut all = 0;
     life.add(
@@ -128,7 +189,7 @@ fn whoever_has_no_descriptors_leaves_what_is_pinned_as_it_is() {
             break;
         }
         assert!(ended.said.contains("error"), "{}", ended.said);
-        assert_eq!(generations(), 1, "{refused}: {}", ended.said);
+        assert_eq!(generations(&host), 1, "{refused}: {}", ended.said);
         refused += 1;
     }
     assert!(refused > 10, "{refused}");
@@ -158,7 +219,7 @@ fn whoever_has_no_descriptors_leaves_what_is_pinned_as_it_is() {
     let ended = run.end(Signal::TERM);
     assert_eq!(ended.code, Some(0), "{}", ended.said);
     life.add(&ended.printed);
-    assert_eq!(generations(), 1);
+    assert_eq!(generations(&host), 1);
     life.add(&host.pinned(&DARK).end(Signal::TERM).printed);
     assert_eq!(life.sum("received"), all);
 }

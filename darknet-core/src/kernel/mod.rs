@@ -332,6 +332,13 @@ impl Kernel {
         Ok(())
     }
 
+    /// Programs that have counted what is not handed over yet, this one included: as many as there are
+    /// tables of [`memory`](Self::memory).
+    pub fn generations(&self) -> usize {
+        let pinned = self.pinned.as_ref();
+        1 + pinned.map_or(0, |pinned| pinned.former.len())
+    }
+
     /// What was counted since the last time, so far. Read in the middle of traffic, the figures
     /// may differ from each other by the packets that came meanwhile; of a port, an ICMP message or a
     /// network, what a processor hands on at that moment may be missing: 32,768 packets at most, and of

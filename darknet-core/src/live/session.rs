@@ -29,6 +29,10 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// every 20 ms, if nothing holds that up.
 const LATE: Nanoseconds = 1_000_000_000;
 
+/// Processes that may give up in a row and leave what they counted, each in tables of its own: who starts
+/// them again and again must not fill the host's memory.
+const GENERATIONS: usize = 8;
+
 /// A watch that runs.
 pub(super) struct Session<'a, A> {
     telescope: &'a Telescope,
@@ -270,10 +274,15 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
         if let (Some(workers), Some(used)) = (&self.workers, window.aggregate.observed) {
             workers.take_back(used);
         }
-        match self.control.is_given_up() {
-            true => Ok(()),
-            false => self.kernel.handed_over(next),
+        if !self.control.is_given_up() {
+            return self.kernel.handed_over(next);
         }
+        let left = self.kernel.generations();
+        if left <= GENERATIONS {
+            return Ok(());
+        }
+        tracing::error!("{left} processes have told nobody what they counted: it is lost");
+        self.kernel.handed_over(next)
     }
 
     /// Has a worker die: for tests.

@@ -1,5 +1,6 @@
 use std::{
     io::{self, Write},
+    thread,
     time::Duration,
 };
 
@@ -176,14 +177,25 @@ pub(crate) struct Printing {
 /// Prints until that fails.
 pub(crate) struct Printer {
     printing: Printing,
+    /// Where a disk is full, it is waited for room while this says so.
+    may_wait: Box<dyn Fn() -> bool + Send>,
     /// The first failure: nobody is there to read the rest.
     outcome: io::Result<()>,
 }
 
 impl Printer {
     pub(crate) fn new(printing: Printing) -> Self {
+        Self::patient(printing, || false)
+    }
+
+    /// One that waits for room where a disk is full, as long as `may_wait` says so.
+    pub(crate) fn patient(
+        printing: Printing,
+        may_wait: impl Fn() -> bool + Send + 'static,
+    ) -> Self {
         Self {
             printing,
+            may_wait: Box::new(may_wait),
             outcome: Ok(()),
         }
     }
@@ -191,9 +203,36 @@ impl Printer {
     /// Prints a snapshot on standard output; `false` if that fails, or did before.
     pub(crate) fn print(&mut self, snapshot: &Snapshot) -> bool {
         if self.outcome.is_ok() {
-            self.outcome = self.printing.print(snapshot);
+            let text = self.printing.text(snapshot);
+            self.outcome = text.and_then(|text| self.write(&text));
         }
         self.outcome.is_ok()
+    }
+
+    /// Writes all of it, and nothing twice.
+    fn write(&self, mut text: &[u8]) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        let mut is_full = false;
+        loop {
+            let written = match text {
+                [] => out.flush().map(|()| None),
+                _ => out.write(text).map(Some),
+            };
+            match written {
+                Ok(None) => return Ok(()),
+                Ok(Some(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(Some(length)) => text = &text[length..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_cured_by_waiting(&error) && (self.may_wait)() => {
+                    if !is_full {
+                        say!("error: standard output: {error}; it waits for room");
+                    }
+                    is_full = true;
+                    thread::sleep(PAUSE);
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     pub(crate) fn finish(self) -> Result<(), Error> {
@@ -202,16 +241,24 @@ impl Printer {
 }
 
 impl Printing {
-    fn print(&self, snapshot: &Snapshot) -> io::Result<()> {
-        let mut out = io::stdout().lock();
+    fn text(&self, snapshot: &Snapshot) -> io::Result<Vec<u8>> {
+        let mut text = Vec::new();
         if self.json {
-            serde_json::to_writer(&mut out, snapshot)?;
-            writeln!(out)?;
+            serde_json::to_writer(&mut text, snapshot)?;
+            text.push(b'\n');
         } else {
-            table::print(&mut out, snapshot)?;
+            table::print(&mut text, snapshot)?;
         }
-        out.flush()
+        Ok(text)
     }
+}
+
+/// Between two tries to write on a disk that is full.
+const PAUSE: Duration = Duration::from_millis(200);
+
+fn is_cured_by_waiting(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
 /// What to make of a failure to print: nothing, if whoever read the output has seen enough.

@@ -88,7 +88,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     // Its tables, when the last window closed.
     let mut closed: Option<Snapshot> = None;
     let (windows, top) = (printing.windows, printing.top);
-    let mut printer = Printer::new(printing);
+    let mut printer = Printer::patient(printing, {
+        let control = control.clone();
+        move || !control.is_stopped()
+    });
     let rolled_tables = |rolled: &Rolled<'_, LiveFigures>, dark: &Dark| {
         let snapshot = rolled.window.snapshot(dark, top);
         rolled.mark(snapshot)
