@@ -3,6 +3,8 @@
 
 /// Where delivered packets ended.
 mod account;
+/// Whether a window adds up.
+mod checks;
 /// The time of packets.
 mod clock;
 mod control;
