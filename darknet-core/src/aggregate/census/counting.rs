@@ -316,7 +316,8 @@ impl<A: Address> Roll<A> {
             self.keep_round(address, place, 1, seed);
         }
         let kept = visits.is_some();
-        if kept && self.pairs.len() == before {
+        // Its source has the port already, unless it gave way meanwhile, which pairs outlive.
+        if kept && self.pairs.len() == before && self.is_complete() {
             return 0;
         }
         // Merging may have given it another number.

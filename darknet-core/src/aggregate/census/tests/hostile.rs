@@ -169,6 +169,39 @@ fn a_pair_without_room_overflows_with_its_rounds() {
     assert!(small.port_hosts().is_none() && small.hosts_at(&[(TcpSyn, 1)], &[]).is_none());
 }
 
+/// Pairs outlive their sources.
+#[test]
+fn a_scanner_that_gave_way_is_one_again_when_it_comes_back() {
+    let seed = Seed::random();
+    let shard = syn(1, 0, &seed).shard();
+    let others = (2..).filter(|&host| syn(host, 0, &seed).shard() == shard);
+    let mut census = Census::new(2 << 20, &seed);
+    (0..100).for_each(|port| census.observe(&syn(1, port, &seed)));
+    for host in others.take(500) {
+        (0..150).for_each(|_| census.observe(&syn(host, 23, &seed)));
+    }
+    let source = IpAddr::from([0, 0, 0, 1]);
+    assert_eq!(census.profile(source), None, "it gave way");
+    // Counted, and merged from windows in which it was at no more ports than are kept with it.
+    let mut merged = census.clone();
+    for window in 0..10 {
+        let mut part = Census::new(2 << 20, &seed);
+        for n in 0..40_000 {
+            let syn = syn(1, window * 10 + n % 10, &seed);
+            census.observe(&syn);
+            part.observe(&syn);
+        }
+        merged.merge(&mut part);
+    }
+    for census in [census, merged] {
+        let profile = census.profile(source).expect("it came back");
+        assert_eq!(profile.packets, 400_000);
+        let off = profile.ports.count as f64 / 100.0 - 1.0;
+        assert!(off.abs() < 5.0 * profile.ports.error, "{profile:?}");
+        assert!(profile.is_large_scale_scanner(), "{profile:?}");
+    }
+}
+
 #[test]
 fn where_all_have_to_stay_the_others_are_counted_as_forgotten() {
     let seed = Seed::random();
