@@ -35,6 +35,11 @@ fn mark(hash: u64) -> u8 {
     (hash >> 32) as u8
 }
 
+/// Places for so many numbers.
+fn places(numbers: usize) -> usize {
+    (numbers * 2).next_power_of_two().max(PLACES_AT_FIRST)
+}
+
 impl Index {
     pub(super) fn new() -> Self {
         Self {
@@ -56,10 +61,16 @@ impl Index {
         (numbers + 1) * 4 <= self.places.len()
     }
 
+    /// An empty one with room for so many numbers.
+    pub(super) fn with_room(numbers: usize) -> Self {
+        Self {
+            places: Wide::new(places(numbers)),
+        }
+    }
+
     /// Bytes that it takes with so many numbers.
     pub(super) fn bytes_with(&self, numbers: usize) -> usize {
-        let places = (numbers * 2).next_power_of_two().max(PLACES_AT_FIRST);
-        self.bytes().max(places * size_of::<u32>())
+        self.bytes().max(places(numbers) * size_of::<u32>())
     }
 
     /// An empty one with twice the places.

@@ -35,12 +35,17 @@ impl<A: Address> Roll<A> {
         }
         let half = packets.len() / 2;
         let (_, &mut median, _) = packets.select_nth_unstable(half);
-        // As large as it is, but empty.
-        let mut index = std::mem::replace(&mut self.index, Index::new());
-        index.clear();
-        self.retain(index, seed, spill, |roll, line| {
-            !may(roll, line) || all(line) > median
-        });
+        let keep = |roll: &Self, line: &Line<A>| !may(roll, line) || all(line) > median;
+        let index = if self.used() > self.memory {
+            // What was merged was larger: so may the index be, by itself.
+            Index::with_room(self.lines.iter().filter(|line| keep(self, line)).count())
+        } else {
+            // As large as it is, but empty.
+            let mut index = std::mem::replace(&mut self.index, Index::new());
+            index.clear();
+            index
+        };
+        self.retain(index, seed, spill, keep);
         true
     }
 
@@ -154,11 +159,11 @@ impl<A: Address> Roll<A> {
         }
         self.rounds_lost += other.rounds_lost;
         self.add_rounds(other, seed);
-        while self.used() > self.memory {
-            // More that should stay than there is room for: then they give way too.
-            let _ = self.give_way(seed, spill, |roll, line| !roll.stays(line))
-                || self.give_way(seed, spill, |_, _| true);
-        }
+        // Where more should stay than there is room for they give way too.
+        while self.used() > self.memory
+            && (self.give_way(seed, spill, |roll, line| !roll.stays(line))
+                || self.give_way(seed, spill, |_, _| true))
+        {}
     }
 
     /// Adds what another has of a source that is there.

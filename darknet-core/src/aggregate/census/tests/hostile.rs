@@ -203,6 +203,37 @@ fn a_scanner_that_gave_way_is_one_again_when_it_comes_back() {
 }
 
 #[test]
+fn a_small_census_keeps_of_a_large_one_what_it_has_room_for() {
+    let seed = Seed::random();
+    let hosts = (1..).filter(|&host| syn(host, 0, &seed).shard() == 5);
+    let hosts: Vec<u32> = hosts.take(4_000).collect();
+    for most in [256, 1] {
+        let mut large = Census::new(256 << 20, &seed);
+        let mut sent = 0;
+        for (packets, &host) in (1..=most).cycle().zip(&hosts) {
+            (0..packets).for_each(|_| large.observe(&syn(host, 23, &seed)));
+            sent += packets;
+        }
+        let mut small = Census::new(2 << 20, &seed);
+        let memory = small.shards[5].0.memory;
+        assert!(large.shards[5].0.index.bytes() > memory, "already");
+        small.merge(&mut large);
+        let roll = &small.shards[5].0;
+        // A line and a rest; it is half that gives way, with those that have as few packets.
+        let room = memory / (64 + 128 + 8);
+        let least = if most == 1 { 0 } else { room / 3 };
+        assert!(
+            (least..=room).contains(&roll.lines.len()),
+            "{}",
+            roll.lines.len()
+        );
+        assert!(roll.used() <= memory);
+        let counted: u64 = roll.lines.iter().map(|line| line.counts.packets).sum();
+        assert_eq!(counted + small.forgotten().packets, sent);
+    }
+}
+
+#[test]
 fn where_all_have_to_stay_the_others_are_counted_as_forgotten() {
     let seed = Seed::random();
     // One shard's least: 4,096 bytes.
