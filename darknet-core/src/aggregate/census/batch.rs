@@ -2,7 +2,9 @@
 //! and packets of one kind are counted together.
 //!
 //! Packets of a batch may be counted in any order, as all that is counted is sums, sets and extremes. Where
-//! sources may give way order does matter, and a batch is one packet.
+//! sources may give way order does matter, and a batch is one packet. Pairs, which may find no room either,
+//! are kept in the order of packets. Which rounds find room may depend on it, but where one finds none,
+//! nothing is said of packets by port.
 
 use std::iter;
 
@@ -106,8 +108,8 @@ impl Census {
         let mut ahead = next.iter().zip(&next_numbers);
         let mut after = after.iter();
         macro_rules! each {
-            ($kind:expr, |$roll:ident, $observation:ident, $number:ident, $shard:ident, $spill:ident| $count:expr) => {
-                for place in kinds.of($kind) {
+            ($kind:expr, |$roll:ident, $observation:ident, $place:ident, $number:ident, $shard:ident, $spill:ident| $count:expr) => {
+                for $place in kinds.of($kind) {
                     if let Some((observation, &number)) = ahead.next() {
                         with_roll!(shards, observation, |roll| roll.fetch_rest(number));
                     }
@@ -115,7 +117,7 @@ impl Census {
                         with_roll!(shards, observation, |roll| roll
                             .fetch_index(observation.hash()));
                     }
-                    let ($observation, $number) = (&batch[place], numbers[place]);
+                    let ($observation, $number) = (&batch[$place], numbers[$place]);
                     let $shard = $observation.shard();
                     let (v4, v6) = &mut shards[$shard];
                     match $observation.packet.version {
@@ -131,14 +133,38 @@ impl Census {
                 }
             };
         }
-        each!(Kind::Many, |roll, observation, number, _shard, _spill| roll
+        each!(Kind::Many, |roll,
+                           observation,
+                           place,
+                           number,
+                           _shard,
+                           _spill| roll
             .count_known(observation, number, seed));
-        each!(Kind::Few, |roll, observation, number, _shard, _spill| roll
+        each!(Kind::Few, |roll,
+                          observation,
+                          place,
+                          number,
+                          _shard,
+                          _spill| roll
             .count_known(observation, number, seed));
-        each!(Kind::More, |roll, observation, number, shard, spill| roll
-            .count_more(observation, (number, shard), seed, spill));
-        each!(Kind::New, |roll, observation, _number, shard, spill| roll
-            .count_new(observation, shard, seed, spill));
+        each!(Kind::More, |roll,
+                           observation,
+                           place,
+                           number,
+                           shard,
+                           spill| {
+            spill.turn = place as u8;
+            roll.count_more(observation, (number, shard), seed, spill)
+        });
+        each!(Kind::New, |roll,
+                          observation,
+                          place,
+                          _number,
+                          shard,
+                          spill| {
+            spill.turn = place as u8;
+            roll.count_new(observation, shard, seed, spill)
+        });
         // Malformed packets are of no kind.
         for (observation, &number) in ahead {
             with_roll!(shards, observation, |roll| roll.fetch_rest(number));
@@ -225,10 +251,12 @@ impl Census {
             is_tight: _,
             spill: (v4, v6),
         } = self;
+        v4.sort();
         for spilled in v4.pairs.drain(..) {
             let roll = &mut shards[spilled.shard].0;
             *pairs_overflow += roll.keep_pair(spilled, seed, &mut v4.lost);
         }
+        v6.sort();
         for spilled in v6.pairs.drain(..) {
             let roll = &mut shards[spilled.shard].1;
             *pairs_overflow += roll.keep_pair(spilled, seed, &mut v6.lost);

@@ -14,6 +14,8 @@ pub(super) struct Spill<A> {
     pub(super) lost: Vec<(Place, u64)>,
     /// Whether a roll has no room for another batch, whatever is in it.
     pub(super) is_tight: bool,
+    /// The place in its batch of the packet that is being counted.
+    pub(super) turn: u8,
 }
 
 /// Packets of a pair of source and place, with its shard and its hash, and the number that the source had.
@@ -26,6 +28,7 @@ pub(super) struct Spilled<A> {
     pub(super) number: u32,
     pub(super) shard: usize,
     pub(super) hash: u32,
+    pub(super) turn: u8,
 }
 
 impl<A: Address> Spill<A> {
@@ -45,7 +48,13 @@ impl<A: Address> Spill<A> {
             number,
             shard,
             hash,
+            turn: self.turn,
         });
         hash
+    }
+
+    /// Puts pairs in the order in which their packets came, as there may not be room for all.
+    pub(super) fn sort(&mut self) {
+        self.pairs.sort_by_key(|spilled| spilled.turn);
     }
 }

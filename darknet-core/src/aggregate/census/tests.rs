@@ -118,6 +118,7 @@ struct Said {
     packets: BTreeMap<IpAddr, Vec<(PortTable, u16, u64)>>,
     missed: u64,
     forgotten: Forgotten,
+    overflow: Overflow,
 }
 
 fn say(census: &Census) -> Said {
@@ -140,6 +141,7 @@ fn say(census: &Census) -> Said {
         packets: census.port_packets(&addresses, 0).into_iter().collect(),
         missed: census.missed(),
         forgotten: census.forgotten(),
+        overflow: census.overflow(),
     }
 }
 
@@ -209,19 +211,24 @@ proptest! {
 
     #[test]
     fn without_room_the_truth_lies_within_the_bounds_and_workers_dont_matter(
-        packets in prop::collection::vec(packets(), 1..4), memory in prop_oneof![Just(0_usize), Just(1 << 20), Just(5 << 20)],
-        workers in 1..6_usize, turn in 0..6_usize,
+        packets in prop::collection::vec(packets(), 1..4),
+        memory in prop_oneof![Just(0_usize), Just(1 << 20), Just(5 << 20), Just(8 << 20)],
+        workers in 1..6_usize, turn in 0..6_usize, size in 1..600_usize,
     ) {
         let packets = packets.concat();
         let seed = Seed::random();
         let new = || Census::new(memory, &seed);
         let (mut whole, mut parts) = (new(), vec![new(); workers]);
         let mut estimated = PortDistinct::new(memory / 64 * 3);
+        let mut batches = vec![Vec::new(); workers];
         for (n, packet) in packets.iter().enumerate() {
             let observation = Observation::new(*packet, time(n), &seed);
             whole.observe(&observation);
             estimated.observe(&observation);
-            parts[observation.shard() % workers].observe(&observation);
+            batches[observation.shard() % workers].push(observation);
+        }
+        for (part, batches) in parts.iter_mut().zip(&batches) {
+            batches.chunks(size).for_each(|batch| part.observe_batch(batch));
         }
         within_bounds(&whole, &packets)?;
         let said = say(&whole);
