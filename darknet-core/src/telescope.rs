@@ -101,8 +101,12 @@ impl Telescope {
     }
 
     /// Bytes that the tables of sources may take at most, for each window that is open (two at
-    /// most) at each worker together. Default: 1 GiB. Where they are full, the figures that would
-    /// be wrong are not printed. Samples of payloads take up to a sixty-fourth of it beside them.
+    /// most) at all workers together. Default: 1 GiB. Where they are full, the figures that would
+    /// be wrong are not printed.
+    ///
+    /// Beside it, samples of payloads take up to a sixty-fourth of it, or 270 KB at each worker where that is
+    /// more. And once something has found no room, estimates of hosts at ports take up to three
+    /// sixty-fourths of it, or 20 MiB where that is more, and 8 MB, at each worker.
     ///
     /// # Errors
     ///

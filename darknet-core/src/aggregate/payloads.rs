@@ -87,7 +87,8 @@ pub struct PayloadSample {
 }
 
 impl Payloads {
-    /// No payloads yet; they take at most `memory` bytes, and start with none.
+    /// No payloads yet; they take at most `memory` bytes, or 270 KB where that is more (twelve payloads of
+    /// each shard), and start with none.
     pub fn new(memory: usize, seed: &Seed) -> Self {
         Self {
             shards: vec![Frequent::new(memory / SHARDS); SHARDS],

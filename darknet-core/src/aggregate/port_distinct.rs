@@ -91,6 +91,11 @@ impl PortDistinct {
         self.used
     }
 
+    /// Bytes that hosts and the table of ports take, which is as large without hosts.
+    pub(super) fn bytes(&self) -> usize {
+        self.used + size_of_val(&self.ports[..])
+    }
+
     /// Adds a host to a port by its hash.
     pub(super) fn insert(&mut self, (table, port): (PortTable, u16), hash: u64) {
         self.used += self.ports[ports::index(table, port)].insert(hash, self.precision);

@@ -15,8 +15,9 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// An empty survey whose sources take at most `memory` bytes, and payloads a sixty-fourth of
-    /// that beside them; the rest takes 4.7 MB.
+    /// An empty survey whose sources take at most `memory` bytes (what that means says
+    /// [`Census::new`]), and payloads a sixty-fourth of that beside them, or 270 KB where that is more;
+    /// the rest takes 4.7 MB.
     pub fn new(memory: usize, seed: &Seed) -> Self {
         Self {
             sources: Census::new(memory, seed),

@@ -103,9 +103,11 @@ impl Census {
     ///
     /// Half of it is for IPv4 sources, a quarter for their pairs with further ports, an eighth and a
     /// sixteenth for those of IPv6, a 64th for packets by port of sources that send thousands to one, and
-    /// the rest for estimates of what gave way. What is not full of the last chunk of each shard, 6.3 MB at
-    /// most, 8 MB for estimates, and what is free of huge pages are not counted: tables share these, and
-    /// one goes back to the system when nothing on it is used.
+    /// the rest, three 64ths, for estimates of the hosts at ports of what gave way. Once something did,
+    /// these may take more than that: 20 MiB where it is less, and always 8 MB for a table of all ports.
+    ///
+    /// What is not full of the last chunk of each shard, 6.3 MB at most, and what is free of huge pages are
+    /// not counted: tables share these, and one goes back to the system when nothing on it is used.
     pub fn new(memory: usize, seed: &Seed) -> Self {
         let part = memory / SHARDS / 16;
         let rounds = part / 8;
@@ -296,7 +298,7 @@ impl Aggregate for Census {
             let shards = self.shards.iter();
             shards.map(|shard| v4(&shard.0) + v6(&shard.1)).sum()
         };
-        let estimates = self.lost.as_ref().map_or(0, |lost| lost.memory_used());
+        let estimates = self.lost.as_ref().map_or(0, |lost| lost.bytes());
         vec![
             (
                 "sources_index",

@@ -309,3 +309,17 @@ fn what_fits_into_shares_of_the_memory_fits_into_the_whole() {
     };
     assert!(bytes <= 4 << 20, "{bytes}");
 }
+
+#[test]
+fn with_the_least_memory_they_take_what_is_said() {
+    let seed = Seed::random();
+    let mut payloads = Payloads::new(0, &seed);
+    for source in 0..10_000 {
+        let packet = from(Class::Udp, source, 53, 0, &seed);
+        send(&mut payloads, &packet, &source.to_be_bytes());
+    }
+    let [(_, bytes)] = payloads.memory()[..] else {
+        panic!("not one part");
+    };
+    assert!((200_000..=270_000).contains(&bytes), "{bytes}");
+}
