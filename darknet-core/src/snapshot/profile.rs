@@ -26,8 +26,8 @@ pub struct ProfileRow {
     pub first: Timestamp,
     /// The time of its last packet.
     pub last: Timestamp,
-    /// Packets of `tcp_syn` and `udp`.
-    pub scans: u64,
+    /// Packets of `tcp_syn` and `udp`; `None` from 2^32 - 1 on, where they are not counted any more.
+    pub scans: Option<u64>,
     /// Distinct destination ports of these: in JSON `ports` while exact, which is to 30, then
     /// `ports_estimate` and `ports_error`.
     #[serde(flatten, serialize_with = "ports")]
@@ -39,11 +39,11 @@ pub struct ProfileRow {
     /// The 12 ports that it sent the most packets to, most first; `None` where some of its packets may be
     /// missing there.
     pub at: Option<Vec<PlaceRow>>,
-    /// Packets that could carry a tool's mark: `tcp_syn` over IPv4.
-    pub probes: u64,
-    /// How many of these carry the mark of each tool.
+    /// Packets that could carry a tool's mark: `tcp_syn` over IPv4; `None` as for `scans`.
+    pub probes: Option<u64>,
+    /// How many of these carry the mark of each tool; `None` as for `scans`.
     #[serde(serialize_with = "tools")]
-    pub tools: [(Tool, u64); Tool::ALL.len()],
+    pub tools: [(Tool, Option<u64>); Tool::ALL.len()],
     /// Whether NICTER's rule of a day holds for it: at least 30 ports and 300,000 scans.
     pub large_scale_scanner: bool,
 }
@@ -90,14 +90,19 @@ fn row(source: &TopSource, profile: &Profile, at: Option<Vec<PlaceRow>>) -> Prof
         missed: profile.missed,
         first: timestamp(profile.first),
         last: timestamp(profile.last),
-        scans: profile.scans.into(),
+        scans: counted(profile.scans),
         ports: profile.ports,
         destinations: profile.destinations,
         at,
-        probes: profile.probes.into(),
-        tools: Tool::ALL.map(|tool| (tool, profile.tool(tool).into())),
+        probes: counted(profile.probes),
+        tools: Tool::ALL.map(|tool| (tool, counted(profile.tool(tool)))),
         large_scale_scanner: profile.is_large_scale_scanner(),
     }
+}
+
+/// A count, unless it has stopped.
+fn counted(packets: u32) -> Option<u64> {
+    (packets < u32::MAX).then_some(packets.into())
 }
 
 fn ports<S: Serializer>(ports: &Estimate, serializer: S) -> Result<S::Ok, S::Error> {
@@ -131,8 +136,39 @@ fn estimate<S: Serializer>(
 }
 
 fn tools<S: Serializer>(
-    tools: &[(Tool, u64); Tool::ALL.len()],
+    tools: &[(Tool, Option<u64>); Tool::ALL.len()],
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.collect_map(tools.iter().map(|(tool, packets)| (tool.name(), packets)))
+}
+
+#[cfg(test)]
+mod tests {
+    use darknet_ebpf::{Class, Packet};
+
+    use super::*;
+    use crate::aggregate::{Aggregate, Observation, Seed};
+
+    #[test]
+    fn what_has_stopped_counting_is_null() {
+        let seed = Seed::fixed(1);
+        let mut census = Census::new(1 << 20, &seed);
+        let packet = Packet {
+            class: Class::TcpSyn,
+            ..Packet::MALFORMED
+        };
+        census.observe(&Observation::new(packet, 0, &seed));
+        let source = census.top_sources(1)[0];
+        let mut profile = census.profile(source.source).expect("it is there");
+        let mut said = |scans, probes| {
+            (profile.scans, profile.probes) = (scans, probes);
+            let row = row(&source, &profile, None);
+            let row = serde_json::to_value(row).expect("a document");
+            [&row["scans"], &row["probes"], &row["tools"]["zmap"]].map(|value| value.as_u64())
+        };
+        let last = u32::MAX - 1;
+        assert_eq!(said(1, last), [Some(1), Some(last.into()), Some(0)]);
+        assert_eq!(said(last, u32::MAX), [Some(last.into()), None, Some(0)]);
+        assert_eq!(said(u32::MAX, 1), [None, Some(1), Some(0)]);
+    }
 }

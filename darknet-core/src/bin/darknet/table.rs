@@ -74,9 +74,9 @@ fn sources(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
                 grouped(row.packets + missed)
             ),
         };
-        let tools = row.tools.iter().filter(|(_, marked)| *marked > 0);
+        let tools = row.tools.iter().filter(|(_, marked)| *marked != Some(0));
         let tools = tools.map(|(tool, marked)| {
-            let [marked, probes] = [*marked, row.probes].map(grouped);
+            let [marked, probes] = [*marked, row.probes].map(optional);
             format!("{} {marked} of {probes}", tool.name())
         });
         let tools: Vec<String> = tools.collect();
