@@ -78,7 +78,10 @@ fn on(interface: &str, prefixes: &[String]) -> Result<(), Box<dyn Error>> {
     telescope.watch_with(&watch, &Control::new(), make, |event| {
         if let Event::Closed(window) = event {
             let hosts = window.snapshot(telescope.dark(), 10).hosts;
-            println!("{} hosts", hosts.map_or(0, |hosts| hosts.all));
+            match hosts {
+                Some(hosts) => println!("{} hosts", hosts.all),
+                None => println!("hosts: unknown"),
+            }
             if let Some((_, telnet)) = &window.aggregate.observed {
                 print(window.ledger.counted, telnet);
             }
