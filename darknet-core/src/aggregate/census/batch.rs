@@ -108,8 +108,8 @@ impl Census {
         let mut ahead = next.iter().zip(&next_numbers);
         let mut after = after.iter();
         macro_rules! each {
-            ($kind:expr, |$roll:ident, $observation:ident, $place:ident, $number:ident, $shard:ident, $spill:ident| $count:expr) => {
-                for $place in kinds.of($kind) {
+            ($kind:expr, |$roll:ident, $observation:ident, $number:ident, $shard:ident, $spill:ident| $count:expr) => {
+                for place in kinds.of($kind) {
                     if let Some((observation, &number)) = ahead.next() {
                         with_roll!(shards, observation, |roll| roll.fetch_rest(number));
                     }
@@ -117,54 +117,32 @@ impl Census {
                         with_roll!(shards, observation, |roll| roll
                             .fetch_index(observation.hash()));
                     }
-                    let ($observation, $number) = (&batch[$place], numbers[$place]);
+                    let ($observation, $number) = (&batch[place], numbers[place]);
                     let $shard = $observation.shard();
                     let (v4, v6) = &mut shards[$shard];
                     match $observation.packet.version {
                         Version::V4 => {
                             let ($roll, $spill) = (v4, &mut *v4_spill);
+                            $spill.turn = place as u8;
                             $count
                         }
                         Version::V6 => {
                             let ($roll, $spill) = (v6, &mut *v6_spill);
+                            $spill.turn = place as u8;
                             $count
                         }
                     }
                 }
             };
         }
-        each!(Kind::Many, |roll,
-                           observation,
-                           place,
-                           number,
-                           _shard,
-                           _spill| roll
+        each!(Kind::Many, |roll, observation, number, _shard, spill| roll
             .count_known(observation, number, seed));
-        each!(Kind::Few, |roll,
-                          observation,
-                          place,
-                          number,
-                          _shard,
-                          _spill| roll
+        each!(Kind::Few, |roll, observation, number, _shard, spill| roll
             .count_known(observation, number, seed));
-        each!(Kind::More, |roll,
-                           observation,
-                           place,
-                           number,
-                           shard,
-                           spill| {
-            spill.turn = place as u8;
-            roll.count_more(observation, (number, shard), seed, spill)
-        });
-        each!(Kind::New, |roll,
-                          observation,
-                          place,
-                          _number,
-                          shard,
-                          spill| {
-            spill.turn = place as u8;
-            roll.count_new(observation, shard, seed, spill)
-        });
+        each!(Kind::More, |roll, observation, number, shard, spill| roll
+            .count_more(observation, (number, shard), seed, spill));
+        each!(Kind::New, |roll, observation, _number, shard, spill| roll
+            .count_new(observation, shard, seed, spill));
         // Malformed packets are of no kind.
         for (observation, &number) in ahead {
             with_roll!(shards, observation, |roll| roll.fetch_rest(number));

@@ -55,6 +55,9 @@ impl<A: Address> Spill<A> {
 
     /// Puts pairs in the order in which their packets came, as there may not be room for all.
     pub(super) fn sort(&mut self) {
-        self.pairs.sort_by_key(|spilled| spilled.turn);
+        // Hardly ever are they not.
+        if !self.pairs.is_sorted_by_key(|spilled| spilled.turn) {
+            self.pairs.sort_by_key(|spilled| spilled.turn);
+        }
     }
 }
