@@ -1,5 +1,7 @@
 //! Giving way where there is no room, and merging.
 
+use std::cell::Cell;
+
 use super::{
     super::{
         Forgotten, Seed,
@@ -34,18 +36,22 @@ impl<A: Address> Roll<A> {
             return false;
         }
         let half = packets.len() / 2;
-        let (_, &mut median, _) = packets.select_nth_unstable(half);
-        let keep = |roll: &Self, line: &Line<A>| !may(roll, line) || all(line) > median;
+        let (_, &mut median, more) = packets.select_nth_unstable(half);
+        let ties = Cell::new(0);
         let index = if self.used() > self.memory {
-            // What was merged was larger: so may the index be, by itself.
-            Index::with_room(self.lines.iter().filter(|line| keep(self, line)).count())
+            // Merged: half is kept, though many may have as few packets, and even the index may be too large.
+            ties.set(more.iter().filter(|&&packets| packets == median).count());
+            Index::with_room(more.len() + self.lines.len() - packets.len())
         } else {
-            // As large as it is, but empty.
+            // All that have as few give way, so that it is seldom. As large as it is, but empty.
             let mut index = std::mem::replace(&mut self.index, Index::new());
             index.clear();
             index
         };
-        self.retain(index, seed, spill, keep);
+        self.retain(index, seed, spill, |roll, line| {
+            let is_tie = || all(line) == median && ties.replace(ties.get().saturating_sub(1)) > 0;
+            !may(roll, line) || all(line) > median || is_tie()
+        });
         true
     }
 

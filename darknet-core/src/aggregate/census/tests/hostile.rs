@@ -249,9 +249,9 @@ fn a_small_census_keeps_of_a_large_one_what_it_has_room_for() {
         assert!(large.shards[5].0.index.bytes() > memory, "already");
         small.merge(&mut large);
         let roll = &small.shards[5].0;
-        // A line and a rest; it is half that gives way, with those that have as few packets.
-        let room = memory / (64 + 128 + 8);
-        let least = if most == 1 { 0 } else { room / 3 };
+        // A line and places of the index, and a rest for more than one packet. Half gives way at a time.
+        let room = memory / if most == 1 { 64 + 8 } else { 64 + 128 + 8 };
+        let least = room / 3;
         assert!(
             (least..=room).contains(&roll.lines.len()),
             "{}",
