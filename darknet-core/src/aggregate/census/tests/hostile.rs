@@ -266,28 +266,37 @@ fn a_small_census_keeps_of_a_large_one_what_it_has_room_for() {
 #[test]
 fn pairs_that_find_no_room_dont_depend_on_how_packets_are_batched() {
     let seed = Seed::random();
-    let mut hosts = (1..).filter(|&host| syn(host, 0, &seed).shard() == 5);
-    let [scanner, known, new] = [(); 3].map(|()| hosts.next().expect("one"));
-    let mut census = Census::new(8 << 20, &seed);
-    // A shard has room for 3,072 pairs, and each host keeps 12 ports itself. All but 12 are taken; another
-    // is known, and at as many ports as it keeps.
-    let mut sent: Vec<_> = (0..3_072).map(|port| (scanner, port)).collect();
-    sent.extend((0..96).map(|n| (known, n % 12)));
-    // These come first, so the last one finds no room.
-    sent.extend((0..24).map(|port| (new, port)));
-    sent.extend([(known, 99); 1_000]);
-    let sent: Vec<_> = sent
-        .into_iter()
-        .map(|(host, port)| syn(host, port, &seed))
-        .collect();
-    sent.iter().for_each(|syn| census.observe(syn));
-    assert_eq!(census.overflow().port_hosts, 1_000);
-    for size in [3, 32, 512, 5_000] {
-        let mut batched = Census::new(8 << 20, &seed);
-        sent.chunks(size)
-            .for_each(|batch| batched.observe_batch(batch));
-        assert_eq!(batched.overflow(), census.overflow(), "{size} at a time");
-        assert!(say(&batched) == say(&census), "{size} at a time");
+    // Pairs that a shard has room for, and ports that a source keeps itself.
+    for (version, room, own) in [(Version::V4, 3_072, 12), (Version::V6, 192, 9)] {
+        let syn = |host, port| {
+            let packet = Packet {
+                version,
+                ..syn(host, port, &seed).packet
+            };
+            Observation::new(packet, 0, &seed)
+        };
+        let mut hosts = (1..).filter(|&host| syn(host, 0).shard() == 5);
+        let [scanner, known, new] = [(); 3].map(|()| hosts.next().expect("one"));
+        // All but so many pairs as a new source will have; then one that is known, at the ports that it keeps.
+        let mut sent: Vec<_> = (0..room).map(|port| (scanner, port)).collect();
+        sent.extend((0..96).map(|n| (known, n % own)));
+        // The new one's come first, so another of the known one finds no room.
+        sent.extend((0..2 * own).map(|port| (new, port)));
+        sent.extend([(known, 99); 1_000]);
+        let sent: Vec<_> = sent
+            .into_iter()
+            .map(|(host, port)| syn(host, port))
+            .collect();
+        let mut census = Census::new(8 << 20, &seed);
+        sent.iter().for_each(|syn| census.observe(syn));
+        assert_eq!(census.overflow().port_hosts, 1_000);
+        for size in [3, 32, 512, 5_000] {
+            let mut batched = Census::new(8 << 20, &seed);
+            let batches = sent.chunks(size);
+            batches.for_each(|batch| batched.observe_batch(batch));
+            assert_eq!(batched.overflow(), census.overflow(), "{size} at a time");
+            assert!(say(&batched) == say(&census), "{size} at a time");
+        }
     }
 }
 
