@@ -111,9 +111,10 @@ fn what_comes_while_nobody_watches_is_in_the_first_window_of_the_next_process() 
             "frames" => {
                 // Nobody is there to take them; the next process binds its sockets again.
                 assert!(life.lost_at("no_socket") > 0);
-                let last = life.documents().last().expect("some").clone();
-                let taken = number(&last["ledger"]["observed"]);
-                assert!(taken > 0, "{}", last["ledger"]);
+                // The last window may have begun after the last packet.
+                let last = life.documents().iter().rev().take(2);
+                let taken: u64 = last.map(|last| number(&last["ledger"]["observed"])).sum();
+                assert!(taken > 0, "{:?}", life.documents().last());
             }
             _ => {}
         }

@@ -117,6 +117,18 @@ struct Pinned {
     left: Vec<(Counters, Option<Records>)>,
 }
 
+/// A program that another has taken the place of.
+#[derive(Debug)]
+pub(crate) struct Former(Program);
+
+impl Former {
+    /// What it has counted since the last cut, once it has ended on every processor.
+    pub(crate) fn remains(self) -> Result<BankFigures, Error> {
+        counters::wait_for_programs()?;
+        self.0.counters.remains()
+    }
+}
+
 impl Kernel {
     /// Loads the program and makes its tables. Nothing is attached yet.
     ///
@@ -214,6 +226,11 @@ impl Kernel {
     ///
     /// As [`load`](Self::load); the old program counts on.
     pub fn replace(&mut self, settings: &Settings) -> Result<BankFigures, Error> {
+        self.swap(settings)?.remains()
+    }
+
+    /// As [`replace`](Self::replace), but what the old one has counted is still to be read.
+    pub(crate) fn swap(&mut self, settings: &Settings) -> Result<Former, Error> {
         let epoch = self.program.counters.epoch().wrapping_add(1);
         let pins = self.pinned.as_ref();
         let pins = pins.map(|pinned| (&pinned.pins, pinned.generation + 1));
@@ -228,9 +245,7 @@ impl Kernel {
             pinned.former.push(pinned.generation);
             pinned.generation += 1;
         }
-        let former = std::mem::replace(&mut self.program, next);
-        counters::wait_for_programs()?;
-        former.counters.remains()
+        Ok(Former(std::mem::replace(&mut self.program, next)))
     }
 
     /// Puts a program in the place of this one, with the sockets that it delivers to.

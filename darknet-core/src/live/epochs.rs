@@ -35,28 +35,21 @@ pub(super) struct Losses {
 }
 
 impl Losses {
-    /// What a queue has lost since it was opened.
+    /// What a queue has lost between two readings.
     ///
     /// A packet that finds the FILL ring empty raises two counters of the kernel, and one that is
     /// too long for a frame the first of them only (`xsk_rcv_check` and `__xsk_rcv`,
     /// net/xdp/xsk.c).
-    pub(super) fn of(said: &Statistics) -> Self {
-        let fill_empty = said.rx_dropped.min(said.rx_fill_ring_empty_descs);
+    pub(super) fn between(earlier: &Statistics, later: &Statistics) -> Self {
+        let new = |counter: fn(&Statistics) -> u64| counter(later).saturating_sub(counter(earlier));
+        let dropped = new(|said| said.rx_dropped);
+        let fill_empty = dropped.min(new(|said| said.rx_fill_ring_empty_descs));
         Self {
-            ring_full: said.rx_ring_full,
+            ring_full: new(|said| said.rx_ring_full),
             fill_empty,
-            truncated: said.rx_dropped - fill_empty,
-            bad_descriptor: said.bad_descriptors,
+            truncated: dropped - fill_empty,
+            bad_descriptor: new(|said| said.bad_descriptors),
         }
-    }
-
-    /// What came after another reading.
-    pub(super) fn since(&self, earlier: &Self) -> Self {
-        let [mut new, mut earlier] = [*self, *earlier];
-        for ((_, new), (_, earlier)) in new.by_cell().into_iter().zip(earlier.by_cell()) {
-            *new = new.saturating_sub(*earlier);
-        }
-        new
     }
 
     /// By the cell of the ledger.
@@ -223,5 +216,25 @@ impl<A: Aggregate> Epochs<A> {
             self.open.len() - 1
         });
         &mut self.open[at].1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_is_named_once_though_drivers_look_at_an_empty_ring_without_a_packet() {
+        let said = |rx_dropped, rx_fill_ring_empty_descs| Statistics {
+            rx_dropped,
+            rx_fill_ring_empty_descs,
+            ..Statistics::default()
+        };
+        let readings = [said(0, 0), said(5, 0), said(5, 5), said(8, 7)];
+        let named = readings.windows(2).map(|pair| {
+            let new = Losses::between(&pair[0], &pair[1]);
+            (new.fill_empty, new.truncated)
+        });
+        assert_eq!(named.collect::<Vec<_>>(), [(0, 5), (0, 0), (2, 1)]);
     }
 }

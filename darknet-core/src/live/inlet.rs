@@ -9,7 +9,7 @@ use super::{
 use crate::{
     aggregate::{Aggregate, Observation},
     kernel::Ring,
-    xsk::{Batch, Frame, Queue},
+    xsk::{Batch, Frame, Queue, Statistics},
 };
 
 /// Entries of a ring that holds what comes at 10 Gbit/s while a worker naps, twice.
@@ -23,17 +23,17 @@ pub(super) enum Inlet {
     Frames(Box<Frames>),
 }
 
-/// A queue, and what it had lost when it was asked last.
+/// A queue, and what it said when it was asked last.
 pub(super) struct Frames {
     queue: Queue,
-    lost: Losses,
+    said: Statistics,
 }
 
 impl From<Queue> for Inlet {
     fn from(queue: Queue) -> Self {
         Self::Frames(Box::new(Frames {
             queue,
-            lost: Losses::default(),
+            said: Statistics::default(),
         }))
     }
 }
@@ -90,11 +90,10 @@ impl Inlet {
             Self::Headers(_) => Losses::default(),
             // An interface that has disappeared is noticed elsewhere.
             Self::Frames(from) => {
-                let Frames { queue, lost } = &mut **from;
-                let all = queue.statistics().map_or(*lost, |said| Losses::of(&said));
-                let new = all.since(lost);
-                *lost = all;
-                new
+                let Frames { queue, said } = &mut **from;
+                let earlier = *said;
+                *said = queue.statistics().unwrap_or(earlier);
+                Losses::between(&earlier, said)
             }
         }
     }
@@ -184,22 +183,26 @@ pub(super) struct Found {
 #[inline(always)]
 pub(super) fn found(frame: &Frame<'_>) -> Found {
     let data = frame.data();
-    let metadata = Metadata::before(frame.metadata());
-    match metadata.and_then(|metadata| Some((metadata.packet(data)?, metadata))) {
-        Some((packet, metadata)) => Found {
+    let Some(metadata) = Metadata::before(frame.metadata()) else {
+        return walk(data, None);
+    };
+    let mark = Some((metadata.epoch, metadata.time));
+    match metadata.packet(data) {
+        Some(packet) => Found {
             packet,
             network: metadata.network.into(),
             transport: metadata.transport.into(),
-            mark: Some((metadata.epoch, metadata.time)),
+            mark,
         },
-        None => walk(data),
+        // Its headers go on in a buffer that nobody wanted.
+        None => walk(data, mark),
     }
 }
 
-/// What the program found in a frame that it left no metadata with. It counted the frame: what
-/// cannot be read was malformed.
+/// What the program found in a frame that it left no metadata with, or of which the rest of the headers is
+/// missing. It counted the frame: what cannot be read is malformed.
 #[cold]
-fn walk(data: &[u8]) -> Found {
+fn walk(data: &[u8], mark: Option<(u32, u64)>) -> Found {
     let walked = match outer(data, Link::Ethernet) {
         Outer::Ip(ip) => Walked::of(&ip, data),
         Outer::NotIp | Outer::Unreadable => Walked::MALFORMED,
@@ -208,6 +211,6 @@ fn walk(data: &[u8]) -> Found {
         packet: walked.packet,
         network: walked.network as usize,
         transport: walked.transport as usize,
-        mark: None,
+        mark,
     }
 }

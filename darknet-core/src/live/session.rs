@@ -106,8 +106,9 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
             shown: BankFigures::default(),
             missed: 0,
         };
-        // Before the program is attached, so that no frame finds no socket.
+        // Before the program is attached, so that no frame finds no socket, and no record a full ring.
         session.take_frames(queues)?;
+        session.take_records();
         Ok(session)
     }
 
@@ -152,11 +153,10 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
         Ok(())
     }
 
-    /// Tells of what a telescope before this one has left, and takes this one's records.
+    /// Tells of what a telescope before this one has left.
     pub(super) fn inherit(&mut self, event: &mut impl FnMut(Event<'_, A>)) -> Result<(), Error> {
         let cut = Instant::now();
         let Some(inheritance) = self.kernel.inheritance(&self.settings.dark)? else {
-            self.take_records();
             return self.kernel.handed_over(self.start);
         };
         let Inheritance {
@@ -173,8 +173,6 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
             workers.inherit(rings.map(Inlet::Headers).collect());
             told = Some(workers.finish(figures.epoch as u32));
         }
-        // Before anything is printed, which takes longer than the new rings may take to be full.
-        self.take_records();
         // What the other process had taken, it has not told of.
         let packets = told.as_ref().map_or(0, |told| told.observed.packets());
         let delivered = figures.ledger.cell(Cell::Delivered);
@@ -213,8 +211,10 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
             ..self.settings.clone()
         };
         let cut = Instant::now();
-        let figures = self.kernel.replace(&settings)?;
+        let former = self.kernel.swap(&settings)?;
+        // First: the new rings may be full before the old tables are read.
         self.take_records();
+        let figures = former.remains()?;
         let observed = self.observed(figures.epoch);
         let window = self.checked(figures, observed, cut, (self.start, self.end()));
         self.settings = settings;
@@ -254,9 +254,9 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
     pub(super) fn leave(&mut self, event: &mut impl FnMut(Event<'_, A>)) -> Result<(), Error> {
         let cut = Instant::now();
         let figures = self.kernel.cut()?;
-        let observed = self.observed(figures.epoch);
-        // What it took from now on, it could tell nobody; the next process can.
-        self.workers = None;
+        // What they would take from now on, they could tell nobody; the next process can.
+        let workers = self.workers.take();
+        let observed = workers.map(|workers| workers.leave(figures.epoch as u32));
         let window = self.checked(figures, observed, cut, (self.start, self.end()));
         self.hand_over(window, self.start, event)
     }

@@ -33,6 +33,8 @@ pub(super) enum Order<A> {
     Finish {
         epoch: u32,
         reply: Sender<Observed<A>>,
+        /// Whether what comes later is for another process.
+        is_last: bool,
     },
     /// Dies: for tests.
     Panic,
@@ -73,9 +75,16 @@ impl<A: Aggregate> Worker<A> {
                     self.newest += inlets.len();
                     self.inlets.splice(..0, inlets);
                 }
-                Ok(Order::Finish { epoch, reply }) => {
+                Ok(Order::Finish {
+                    epoch,
+                    reply,
+                    is_last,
+                }) => {
                     // Whoever asked may have gone.
                     let _ = reply.send(self.finish(epoch));
+                    if is_last {
+                        return;
+                    }
                 }
                 Ok(Order::Panic) => panic!("a worker was told to"),
                 Err(TryRecvError::Empty) => {}

@@ -178,10 +178,23 @@ impl<A: Aggregate + 'static> Workers<A> {
     /// What was observed up to `epoch`, once every packet of it has been taken. All programs that
     /// saw the epoch as the current one must have ended.
     pub(super) fn finish(&self, epoch: u32) -> Told<A> {
+        self.ask_for(epoch, false)
+    }
+
+    /// As [`finish`](Self::finish), of workers that end then.
+    pub(super) fn leave(self, epoch: u32) -> Told<A> {
+        self.ask_for(epoch, true)
+    }
+
+    fn ask_for(&self, epoch: u32, is_last: bool) -> Told<A> {
         let begun = Instant::now();
         let ask = |worker: &Handle<A>| {
             let (reply, answer) = bounded(1);
-            let order = Order::Finish { epoch, reply };
+            let order = Order::Finish {
+                epoch,
+                reply,
+                is_last,
+            };
             worker.orders.send(order).ok().map(|()| answer)
         };
         let asked: Vec<_> = self.workers.iter().map(ask).collect();
