@@ -140,6 +140,24 @@ impl<S: Slot> Table<S> {
         self.taken
     }
 
+    /// Whether one more may find no room.
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        (self.taken + 1) * 4 > self.bound * 3
+    }
+
+    /// Takes room from another, of so many bytes that both have together: twice its own, if the other
+    /// does without that.
+    #[cold]
+    pub(super) fn widen<T: Slot>(&mut self, other: &mut Table<T>, both: usize) {
+        let slots = self.bound * 2;
+        let left = both.saturating_sub(slots * size_of::<S>()) / size_of::<T>();
+        if left >= other.slots.len().max(SLOTS_AT_FIRST) {
+            self.bound = slots;
+            other.bound = other.bound.min(1 << left.ilog2());
+        }
+    }
+
     /// Bytes that it takes.
     pub(super) fn bytes(&self) -> usize {
         size_of_val(&self.slots[..])

@@ -226,19 +226,36 @@ impl Census {
             pairs_overflow,
             lost,
             lost_memory,
+            pairs_memory,
             is_tight: _,
             spill: (v4, v6),
         } = self;
         v4.sort();
-        for spilled in v4.pairs.drain(..) {
-            let roll = &mut shards[spilled.shard].0;
-            *pairs_overflow += roll.keep_pair(spilled, seed, &mut v4.lost);
-        }
         v6.sort();
-        for spilled in v6.pairs.drain(..) {
-            let roll = &mut shards[spilled.shard].1;
-            *pairs_overflow += roll.keep_pair(spilled, seed, &mut v6.lost);
+        let (mut of_v4, mut of_v6) = (v4.pairs.drain(..).peekable(), v6.pairs.drain(..).peekable());
+        // In the order of packets, as both versions share the room.
+        loop {
+            let is_v4 = match (of_v4.peek(), of_v6.peek()) {
+                (Some(v4), Some(v6)) => v4.turn <= v6.turn,
+                (v4, _) => v4.is_some(),
+            };
+            if let Some(spilled) = of_v4.next_if(|_| is_v4) {
+                let (mine, other) = &mut shards[spilled.shard];
+                if mine.pairs.is_full() {
+                    mine.pairs.widen(&mut other.pairs, *pairs_memory);
+                }
+                *pairs_overflow += mine.keep_pair(spilled, seed, &mut v4.lost);
+            } else if let Some(spilled) = of_v6.next() {
+                let (other, mine) = &mut shards[spilled.shard];
+                if mine.pairs.is_full() {
+                    mine.pairs.widen(&mut other.pairs, *pairs_memory);
+                }
+                *pairs_overflow += mine.keep_pair(spilled, seed, &mut v6.lost);
+            } else {
+                break;
+            }
         }
+        drop((of_v4, of_v6));
         for (place, hash) in v4.lost.drain(..).chain(v6.lost.drain(..)) {
             if let Some(place) = place.get() {
                 let new = || Box::new(PortDistinct::new(*lost_memory));

@@ -88,6 +88,8 @@ use spill::Spill;
 pub struct Census {
     shards: Box<[(Roll<u32>, Roll<u128>); SHARDS]>,
     seed: Seed,
+    /// Bytes that pairs of both versions in a shard take at most.
+    pairs_memory: usize,
     /// Packets of pairs of source and port that had no room.
     pairs_overflow: u64,
     /// Hosts at ports of which nothing else is left, and the bytes that they may take.
@@ -102,8 +104,8 @@ pub struct Census {
 impl Census {
     /// No sources yet; they take at most `memory` bytes, and start with none.
     ///
-    /// Half of it is for IPv4 sources, a quarter for their pairs with further ports, an eighth and a
-    /// sixteenth for those of IPv6, a 64th for packets by port of sources that send thousands to one, and
+    /// Half of it is for IPv4 sources, an eighth for those of IPv6, five sixteenths for pairs of both with
+    /// further ports, of which one takes what the other leaves, a 64th for packets by port of sources that send thousands to one, and
     /// the rest, three 64ths, for estimates of the hosts at ports of what gave way. Once something did,
     /// these may take more than that: 20 MiB where it is less, and always 8 MB for a table of all ports.
     ///
@@ -119,6 +121,7 @@ impl Census {
         let mut census = Self {
             shards: vec![shard; SHARDS].try_into().expect("so many"),
             seed: seed.clone(),
+            pairs_memory: part * 5,
             pairs_overflow: 0,
             lost: None,
             lost_memory: memory / 64 * 3,
@@ -350,6 +353,7 @@ impl Aggregate for Census {
         let Self {
             shards,
             seed: _,
+            pairs_memory: _,
             pairs_overflow,
             lost,
             lost_memory: _,

@@ -263,18 +263,59 @@ fn a_small_census_keeps_of_a_large_one_what_it_has_room_for() {
     }
 }
 
+/// A SYN as of `syn`, of a version.
+fn syn_of(version: Version, host: u32, port: u16, seed: &Seed) -> Observation {
+    let packet = Packet {
+        version,
+        ..syn(host, port, seed).packet
+    };
+    Observation::new(packet, 0, seed)
+}
+
+#[test]
+fn a_source_at_all_ports_leaves_the_hosts_of_ports_known() {
+    let seed = Seed::random();
+    for version in [Version::V4, Version::V6] {
+        let mut census = Census::new(1 << 30, &seed);
+        for port in 0..=u16::MAX {
+            census.observe(&syn_of(version, 1, port, &seed));
+        }
+        let hosts = census.port_hosts().expect("there is room");
+        assert_eq!(hosts.get(PortTable::TcpSyn, 23), 1, "{version:?}");
+    }
+}
+
+#[test]
+fn pairs_of_both_versions_share_their_room_whatever_the_batches() {
+    let seed = Seed::random();
+    let both = [Version::V4, Version::V6];
+    let hosts = both.map(|version| {
+        let mut hosts = 1..;
+        let host = hosts.find(|&host| syn_of(version, host, 0, &seed).shard() == 5);
+        (version, host.expect("one"))
+    });
+    let sent: Vec<_> = (0..3_000)
+        .flat_map(|port| hosts.map(|(version, host)| syn_of(version, host, port, &seed)))
+        .collect();
+    let mut census = Census::new(8 << 20, &seed);
+    sent.iter().for_each(|syn| census.observe(syn));
+    assert!(census.overflow().port_hosts > 0);
+    let (v4, v6) = &census.shards[5];
+    assert!(v4.pairs.bytes() + v6.pairs.bytes() <= census.pairs_memory);
+    for size in [3, 32, 512, 6_000] {
+        let mut batched = Census::new(8 << 20, &seed);
+        let batches = sent.chunks(size);
+        batches.for_each(|batch| batched.observe_batch(batch));
+        assert!(say(&batched) == say(&census), "{size} at a time");
+    }
+}
+
 #[test]
 fn pairs_that_find_no_room_dont_depend_on_how_packets_are_batched() {
     let seed = Seed::random();
     // Pairs that a shard has room for, and ports that a source keeps itself.
-    for (version, room, own) in [(Version::V4, 3_072, 12), (Version::V6, 192, 9)] {
-        let syn = |host, port| {
-            let packet = Packet {
-                version,
-                ..syn(host, port, &seed).packet
-            };
-            Observation::new(packet, 0, &seed)
-        };
+    for (version, room, own) in [(Version::V4, 3_072, 12), (Version::V6, 768, 9)] {
+        let syn = |host, port| syn_of(version, host, port, &seed);
         let mut hosts = (1..).filter(|&host| syn(host, 0).shard() == 5);
         let [scanner, known, new] = [(); 3].map(|()| hosts.next().expect("one"));
         // All but so many pairs as a new source will have; then one that is known, at the ports that it keeps.
