@@ -267,7 +267,8 @@ pub enum Error {
     /// An interface that runs another XDP program.
     #[cfg(all(feature = "live", target_os = "linux"))]
     #[error(
-        "{name}: runs another XDP program, {program} (id {id}); stop its owner, or ip link set {name} xdp off"
+        "{name}: runs another XDP program, {program} (id {id}); {}",
+        way_out(name, program)
     )]
     InterfaceTaken {
         /// The interface.
@@ -390,4 +391,15 @@ pub enum Error {
     /// A window whose ledger does not add up: a bug in Darknet.
     #[error("the ledger does not add up: {0}; this is a bug in Darknet, please report it")]
     Ledger(#[from] Mismatch),
+}
+
+/// How to be rid of an XDP program.
+#[cfg(all(feature = "live", target_os = "linux"))]
+fn way_out(interface: &str, program: &str) -> String {
+    match program.starts_with("darknet") {
+        true => "stop that telescope, or where it was left pinned, start with the same --pins or end it with \
+                 darknet detach --pins"
+            .into(),
+        false => format!("stop its owner, or ip link set {interface} xdp off"),
+    }
 }

@@ -209,6 +209,9 @@ impl Telescope {
     /// With `(telescope.figures(), Own::default())` they run beside ours, and windows have a
     /// [`snapshot`](Window::snapshot).
     ///
+    /// What `closed` leaves in a window is [reset](Aggregate::reset) and used for a later one: whoever keeps
+    /// an aggregate clones it, or leaves one there that is as `make` makes them.
+    ///
     /// # Errors
     ///
     /// As [`run`](Self::run); and, after all windows, an aggregate that panicked: what its worker

@@ -106,9 +106,8 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
             shown: BankFigures::default(),
             missed: 0,
         };
-        // Before the program is attached, so that no frame finds no socket, and no record a full ring.
+        // Before the program is attached, so that no frame finds no socket.
         session.take_frames(queues)?;
-        session.take_records();
         Ok(session)
     }
 
@@ -153,10 +152,11 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
         Ok(())
     }
 
-    /// Tells of what a telescope before this one has left.
+    /// Tells of what a telescope before this one has left, and takes this one's records.
     pub(super) fn inherit(&mut self, event: &mut impl FnMut(Event<'_, A>)) -> Result<(), Error> {
         let cut = Instant::now();
         let Some(inheritance) = self.kernel.inheritance(&self.settings.dark)? else {
+            self.take_records();
             return self.kernel.handed_over(self.start);
         };
         let Inheritance {
@@ -173,6 +173,8 @@ impl<'a, A: Aggregate + 'static> Session<'a, A> {
             workers.inherit(rings.map(Inlet::Headers).collect());
             told = Some(workers.finish(figures.epoch as u32));
         }
+        // Before anything is printed, which takes longer than the new rings may take to be full.
+        self.take_records();
         // What the other process had taken, it has not told of.
         let packets = told.as_ref().map_or(0, |told| told.observed.packets());
         let delivered = figures.ledger.cell(Cell::Delivered);

@@ -40,7 +40,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         match (&arguments.interface, running.len()) {
             (Some(interface), 0) => say!("error: no telescope runs on {interface}"),
             (None, 0) => say!("error: no telescope runs here"),
-            _ => say!("error: several telescopes run; name an interface"),
+            _ => {
+                let on = running.iter().map(|running| running.interface.as_str());
+                let on: Vec<_> = on.collect();
+                say!(
+                    "error: several telescopes run; name one of {}",
+                    on.join(", ")
+                );
+            }
         }
         return Ok(ExitCode::FAILURE);
     };

@@ -67,6 +67,12 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     };
     let log = tracing_subscriber::fmt().with_writer(io::stderr);
     log.log_internal_errors(false).init();
+    if let Some(path) = &save {
+        // Not after months.
+        let file = fs::OpenOptions::new().append(true).create(true).open(path);
+        let path = path.clone();
+        file.map_err(|source| Error::Read { path, source })?;
+    }
     let metrics = metrics.map(Metrics::listen).transpose()?;
     let status = Arc::new(status::Page::new(&watch.interface));
     let control = Control::new();

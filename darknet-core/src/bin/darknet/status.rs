@@ -4,6 +4,7 @@ use std::{
     path::{Path, PathBuf},
     process::{self, ExitCode},
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use darknet_core::{Error, Snapshot};
@@ -12,6 +13,9 @@ use crate::{options::printed, table};
 
 /// Where running telescopes leave their latest figures.
 const FOLDER: &str = "/run/darknet";
+
+/// How old figures may be without a word: where there are many, they are shown less often than each second.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Say what the telescopes that run on this host have counted so far.
 #[derive(clap::Args)]
@@ -30,8 +34,18 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     for telescope in &running {
         let path = telescope.page(if json { "json" } else { "txt" });
         let text = fs::read_to_string(&path);
-        let text = text.map_err(|source| Error::Read { path, source })?;
+        let mut text = text.map_err(|source| Error::Read { path, source })?;
+        if !json {
+            let Running { interface, process } = telescope;
+            text.insert_str(0, &format!("{interface}, process {process}\n"));
+        }
         printed(io::stdout().write_all(text.as_bytes()))?;
+        if let Some(age) = telescope.silent() {
+            let seconds = age.as_secs();
+            say!(
+                "warning: these figures are {seconds} s old: the telescope is stopped, or prints to a full disk"
+            );
+        }
         if let Some(why) = telescope.reloads().refused {
             say!("warning: the last reload was refused: {why}");
         }
@@ -86,6 +100,13 @@ impl Running {
     fn page(&self, kind: &str) -> PathBuf {
         let Self { interface, process } = self;
         Path::new(FOLDER).join(format!("{interface}@{process}.{kind}"))
+    }
+
+    /// How long it has shown nothing, if that is longer than large tables take.
+    fn silent(&self) -> Option<Duration> {
+        let shown = fs::metadata(self.page("json")).and_then(|page| page.modified());
+        let age = shown.ok()?.elapsed().ok()?;
+        (age > PATIENCE).then_some(age)
     }
 
     /// How often it was asked to reload.

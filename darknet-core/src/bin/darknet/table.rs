@@ -237,9 +237,14 @@ fn ledger(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
         cell(Cell::NotRequested),
         grouped(ledger.lost()),
     )?;
+    // Until a window closes, some are on their way.
+    let are = match ledger.cell(Cell::Delivered) == ledger.observed {
+        true => " =",
+        false => ", so far",
+    };
     writeln!(
         out,
-        "        delivered {} = observed {}; late {}, untimed {}\n",
+        "        delivered {}{are} observed {}; late {}, untimed {}\n",
         cell(Cell::Delivered),
         grouped(ledger.observed),
         grouped(ledger.late),
