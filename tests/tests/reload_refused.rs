@@ -138,7 +138,11 @@ fn a_reload_needs_one_telescope_and_a_file() {
     until("its page", || {
         host.darknet(&["status", "dark1"]).code == Some(0)
     });
-    reload(&[]).assert_refused("two", 1, &["several telescopes run; name an interface"]);
+    reload(&[]).assert_refused(
+        "two",
+        1,
+        &["several telescopes run; name one of dark0, dark1"],
+    );
     let ended = reload(&["dark1"]);
     assert_eq!(
         (ended.code, ended.said.as_str()),
