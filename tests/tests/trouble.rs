@@ -197,7 +197,11 @@ fn whoever_has_no_descriptors_leaves_what_is_pinned_as_it_is() {
 
     // The same of a reload, of a telescope that goes on with what it has.
     let file = Configuration::new("dark = [\"203.0.113.0/24\", \"2001:db8:da2c::/48\"]\n");
-    let run = watching(&host, &file, &options);
+    let run = watching(
+        &host,
+        &file,
+        &[&options[..], &["--window", "500ms"]].concat(),
+    );
     let process = Pid::from_raw(run.id().cast_signed()).expect("a process");
     let limit = |current| {
         let new = Rlimit {

@@ -339,10 +339,14 @@ impl Kernel {
     /// What the kernel said.
     pub fn handed_over(&mut self, begun: Nanoseconds) -> Result<(), Error> {
         self.program.counters.handed_over(begun)?;
-        if let Some(pinned) = &mut self.pinned {
-            for generation in pinned.former.drain(..) {
-                pinned.pins.remove(generation)?;
-            }
+        if let Some(Pinned { pins, former, .. }) = &mut self.pinned {
+            // Who has no descriptor for it now may have one when the next window closes.
+            former.retain(|&generation| {
+                let removed = pins.remove(generation);
+                removed
+                    .inspect_err(|error| tracing::warn!("{error}; it is tried again"))
+                    .is_err()
+            });
         }
         Ok(())
     }

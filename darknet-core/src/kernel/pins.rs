@@ -192,9 +192,12 @@ impl Pins {
     pub(super) fn remove(&self, generation: u64) -> Result<(), Error> {
         self.sweep()?;
         let path = self.generation(generation);
-        let renamed = fs::rename(&path, self.path().join(UNFINISHED));
-        renamed.map_err(|error| failed("removing", &path, error))?;
-        self.sweep()
+        match fs::rename(&path, self.path().join(UNFINISHED)) {
+            // It had been begun, and was finished by the sweep.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(failed("removing", &path, error)),
+            Ok(()) => self.sweep(),
+        }
     }
 
     /// Ends the telescope and removes all that is pinned, and the folder.
