@@ -14,12 +14,12 @@ use std::{
 use darknet_tests::{
     documents::{Life, cell},
     host::{Host, PINS},
-    live::{DARKNET, Run, Signal, has_program, plan, run, send},
+    live::{DARKNET, Run, Signal, has_program, plan, run, send, until},
     privileged,
     reload::{Configuration, reloaded, watching},
 };
 use jiff::Timestamp;
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, kill_process, prlimit};
 
 const DARK: [&str; 2] = ["--dark", "203.0.113.0/24,2001:db8:da2c::/48"];
 
@@ -92,14 +92,13 @@ fn a_disk_that_is_full_is_waited_for() {
     fs::remove_file(filler).expect("it was there");
     sleep(Duration::from_secs(1));
     all += sent(&host);
-    let mut ended = filling.end(Signal::TERM);
+    let ended = filling.end(Signal::TERM);
     assert_eq!(ended.code, Some(0), "{}", ended.said);
     let waited = ended.said.matches("it waits for room").count();
     assert!(waited > 0, "{}", ended.said);
-    ended.printed = fs::read_to_string(host.path("/mnt/out")).expect("it was printed");
-    let documents = ended.documents();
-    let received = documents.iter().map(|document| cell(document, "received"));
-    assert_eq!(received.sum::<u64>(), all);
+    let mut life = Life::new();
+    life.add(&fs::read_to_string(host.path("/mnt/out")).expect("it was printed"));
+    assert_eq!(life.sum("received"), all);
 }
 
 #[test]
@@ -249,7 +248,7 @@ fn a_log_that_nobody_reads_stops_nothing() {
     said.read_line(&mut first).expect("text");
     assert!(first.starts_with("watching "), "{first}");
     drop(said);
-    darknet_tests::live::until("a page", || host.darknet(&["status"]).code == Some(0));
+    until("a page", || host.darknet(&["status"]).code == Some(0));
     file.write("dark = 7\n");
     let ended = host.darknet(&["reload"]);
     assert_eq!(ended.code, Some(1), "{}", ended.said);
@@ -261,7 +260,7 @@ fn a_log_that_nobody_reads_stops_nothing() {
     file.write(good);
     reloaded(&host);
     let process = Pid::from_raw(child.id().cast_signed()).expect("a process");
-    rustix::process::kill_process(process, Signal::TERM).expect("it runs");
+    kill_process(process, Signal::TERM).expect("it runs");
     let ended = child.wait_with_output().expect("a child");
     assert_eq!(ended.status.code(), Some(0));
     assert!(ended.stdout.starts_with(b"{"));

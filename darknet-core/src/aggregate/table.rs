@@ -140,16 +140,18 @@ impl<S: Slot> Table<S> {
         self.taken
     }
 
-    /// Whether one more may find no room.
+    /// Sees to it that there is room for one more, if another can do without: both have so many bytes
+    /// together.
     #[inline]
-    pub(super) fn is_full(&self) -> bool {
-        (self.taken + 1) * 4 > self.bound * 3
+    pub(super) fn make_room<T: Slot>(&mut self, other: &mut Table<T>, both: usize) {
+        if (self.taken + 1) * 4 > self.bound * 3 {
+            self.widen(other, both);
+        }
     }
 
-    /// Takes room from another, of so many bytes that both have together: twice its own, if the other
-    /// does without that.
+    /// Takes room for twice its own from another, if that has nothing there.
     #[cold]
-    pub(super) fn widen<T: Slot>(&mut self, other: &mut Table<T>, both: usize) {
+    fn widen<T: Slot>(&mut self, other: &mut Table<T>, both: usize) {
         let slots = self.bound * 2;
         let left = both.saturating_sub(slots * size_of::<S>()) / size_of::<T>();
         if left >= other.slots.len().max(SLOTS_AT_FIRST) {

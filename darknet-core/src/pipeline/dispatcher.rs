@@ -19,7 +19,7 @@ pub(super) struct Dispatcher<'a, A> {
     clock: Clock,
     /// The time of the last record that had one.
     time: Nanoseconds,
-    /// The banks that are open: at most two, and that of the last packet.
+    /// The banks that are open, the oldest first: at most two, and that of the last packet.
     open: Vec<Open>,
     /// Bytes of each payload that aggregates want.
     wanted: usize,
@@ -91,7 +91,6 @@ impl<'a, A> Dispatcher<'a, A> {
             // Where nothing came, there is still one document that says so.
             self.open(0);
         }
-        self.open.sort_unstable_by_key(|open| open.bank);
         for open in mem::take(&mut self.open) {
             self.close(open);
         }
@@ -175,19 +174,20 @@ impl<'a, A> Dispatcher<'a, A> {
 
     fn open(&mut self, bank: Bank) -> usize {
         let pending = self.orders.iter().map(|_| Batch::new());
-        self.open.push(Open {
+        let open = Open {
             bank,
             windows: None,
             ledger: Ledger::default(),
             pending: pending.collect(),
-        });
-        self.open.len() - 1
+        };
+        let at = self.open.partition_point(|open| open.bank < bank);
+        self.open.insert(at, open);
+        at
     }
 
     /// Closes the windows that no packet can go into any more, the oldest first.
     fn close_old(&mut self) {
         let oldest = self.clock.oldest_open();
-        self.open.sort_unstable_by_key(|open| open.bank);
         while self.open.first().is_some_and(|open| open.bank < oldest) {
             let open = self.open.remove(0);
             self.close(open);

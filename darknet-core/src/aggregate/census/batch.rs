@@ -241,15 +241,11 @@ impl Census {
             };
             if let Some(spilled) = of_v4.next_if(|_| is_v4) {
                 let (mine, other) = &mut shards[spilled.shard];
-                if mine.pairs.is_full() {
-                    mine.pairs.widen(&mut other.pairs, *pairs_memory);
-                }
+                mine.pairs.make_room(&mut other.pairs, *pairs_memory);
                 *pairs_overflow += mine.keep_pair(spilled, seed, &mut v4.lost);
             } else if let Some(spilled) = of_v6.next() {
                 let (other, mine) = &mut shards[spilled.shard];
-                if mine.pairs.is_full() {
-                    mine.pairs.widen(&mut other.pairs, *pairs_memory);
-                }
+                mine.pairs.make_room(&mut other.pairs, *pairs_memory);
                 *pairs_overflow += mine.keep_pair(spilled, seed, &mut v6.lost);
             } else {
                 break;

@@ -105,9 +105,10 @@ impl Census {
     /// No sources yet; they take at most `memory` bytes, and start with none.
     ///
     /// Half of it is for IPv4 sources, an eighth for those of IPv6, five sixteenths for pairs of both with
-    /// further ports, of which one takes what the other leaves, a 64th for packets by port of sources that send thousands to one, and
-    /// the rest, three 64ths, for estimates of the hosts at ports of what gave way. Once something did,
-    /// these may take more than that: 20 MiB where it is less, and always 8 MB for a table of all ports.
+    /// further ports, of which one takes what the other leaves, a 64th for packets by port of sources that
+    /// send thousands to one, and the rest, three 64ths, for estimates of the hosts at ports of what gave
+    /// way. Once something did, these may take more than that: 20 MiB where it is less, and always 8 MB
+    /// for a table of all ports.
     ///
     /// What is not full of the last chunk of each shard, 6.3 MB at most, and what is free of huge pages are
     /// not counted: tables share these, and one goes back to the system when nothing on it is used.

@@ -70,8 +70,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     if let Some(path) = &save {
         // Not after months.
         let file = fs::OpenOptions::new().append(true).create(true).open(path);
-        let path = path.clone();
-        file.map_err(|source| Error::Read { path, source })?;
+        file.map_err(|source| Error::Read {
+            path: path.clone(),
+            source,
+        })?;
     }
     let metrics = metrics.map(Metrics::listen).transpose()?;
     let status = Arc::new(status::Page::new(&watch.interface));
@@ -147,12 +149,12 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
                     is_read = printer.print(&rolled_tables(&rolled, &dark));
                 });
             }
-            if !is_read && watch.pins.is_some() {
-                // It is in the kernel still, for the next process.
-                control.give_up();
-                return;
-            }
             if !is_read {
+                if watch.pins.is_some() {
+                    // It is in the kernel still, for the next process.
+                    control.give_up();
+                    return;
+                }
                 control.stop();
             }
             let total = match &mut total {
