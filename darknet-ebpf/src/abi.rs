@@ -169,13 +169,51 @@ pub const fn icmp_row(key: IcmpKey) -> u32 {
     ICMP_ROWS + (table << 16 | (key.kind as u32) << 8 | key.code as u32)
 }
 
-/// The rows of a packet: of its port, of its other port, of its ICMP message; or [`NO_ROW`].
+/// The row of a packet, of its port or its ICMP message, and the other row of TCP backscatter; or
+/// [`NO_ROW`].
+///
+/// As [`PortTable::of`] and [`IcmpKey::of`] have it, by arithmetic: the classes of packets come in no order,
+/// so that a processor would guess many branches wrong.
 #[inline(always)]
-pub fn rows(packet: &Packet) -> [u32; 2] {
-    if let Some(key) = IcmpKey::of(packet) {
-        return [icmp_row(key), NO_ROW];
+pub const fn rows(packet: &Packet) -> (u32, u32) {
+    /// The number of each class's table, or that of [`NO_ROW`]: four bits each.
+    const TABLES: u64 = {
+        let mut tables = 0;
+        let mut at = 0;
+        while at < Class::ALL.len() {
+            let table = match Class::ALL[at] {
+                Class::TcpSyn => PortTable::TcpSyn as u32,
+                Class::TcpBackscatter => PortTable::TcpBackscatter as u32,
+                Class::TcpOther => PortTable::TcpOther as u32,
+                Class::Udp => PortTable::Udp as u32,
+                Class::Icmp | Class::IcmpBackscatter => ICMP_ROWS >> 16,
+                Class::Fragment | Class::Malformed | Class::Other => NO_ROW >> 16,
+            };
+            tables |= (table as u64) << (4 * at);
+            at += 1;
+        }
+        tables
+    };
+    let class = packet.class as u64;
+    let mut table = (TABLES >> (4 * class)) as u32 & 15;
+    if matches!(packet.version, Version::V6) && table == ICMP_ROWS >> 16 {
+        table += 1;
     }
-    PortTable::of(packet).map(|port| port.map_or(NO_ROW, |(table, port)| port_row(table, port)))
+    // All ones, or 0.
+    let is_backscatter =
+        ((class ^ Class::TcpBackscatter as u64).wrapping_sub(1) as i64 >> 63) as u32;
+    let (from, to) = (packet.source_port as u32, packet.destination_port as u32);
+    let port = to ^ ((to ^ from) & is_backscatter);
+    // Ports are 0 where there is a message, and the other way round; where there is none of both, both are.
+    let message = (packet.icmp_type as u32) << 8 | packet.icmp_code as u32;
+    let other = port_row(
+        PortTable::TcpBackscatterDestination,
+        packet.destination_port,
+    );
+    (
+        table << 16 | port | message,
+        NO_ROW ^ ((NO_ROW ^ other) & is_backscatter),
+    )
 }
 
 /// Rows that a processor keeps to itself: 4 KiB.
@@ -187,8 +225,8 @@ pub const fn front_row(row: u32) -> usize {
     (row ^ row >> 12) as usize & (FRONT_ROWS - 1)
 }
 
-/// Is no row.
-pub const NO_ROW: u32 = u32::MAX;
+/// Is no row: that of a table that there is not.
+pub const NO_ROW: u32 = 15 << 16;
 
 /// What one processor counts in one bank: nobody else writes it.
 #[repr(C)]
@@ -239,8 +277,10 @@ pub struct Walked {
     pub network: u32,
     /// Where in the frame the transport header begins, or what the walk ended at.
     pub transport: u32,
-    /// The rows that it is counted in: [`rows`].
-    pub rows: [u32; 2],
+    /// The row that it is counted in: [`rows`].
+    pub row: u32,
+    /// The other row that it is counted in.
+    pub other_row: u32,
 }
 
 impl Walked {
@@ -264,7 +304,7 @@ impl Walked {
         let transport = ip.walk(frame, &mut self.packet)?;
         self.network = ip.network as u32;
         self.transport = transport as u32;
-        self.rows = rows(&self.packet);
+        (self.row, self.other_row) = rows(&self.packet);
         Ok(())
     }
 
@@ -273,7 +313,8 @@ impl Walked {
         packet: Packet::MALFORMED,
         network: 0,
         transport: 0,
-        rows: [NO_ROW; 2],
+        row: NO_ROW,
+        other_row: NO_ROW,
     };
 }
 
@@ -361,6 +402,7 @@ pub mod note {
 
 // The layout is shared with a program compiled by another compiler: a change shows here first.
 const _: () = assert!(size_of::<Packet>() == 48 && align_of::<Packet>() == 4);
+const _: () = assert!(NO_ROW >= ROWS && NO_ROW >> 16 == 15);
 const _: () = assert!(size_of::<IcmpKey>() == 3);
 const _: () = assert!(size_of::<PortTable>() == 1);
 const _: () = assert!(size_of::<Counts>() == 16);
@@ -374,6 +416,33 @@ const _: () = assert!(Class::ALL.len() <= 16 && Cell::ALL.len() <= 16);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_are_those_of_the_port_or_the_message() {
+        for (version, class) in [Version::V4, Version::V6]
+            .into_iter()
+            .flat_map(|version| Class::ALL.map(|class| (version, class)))
+        {
+            let mut packet = Packet {
+                version,
+                class,
+                ..Packet::MALFORMED
+            };
+            if PortTable::of(&packet)[0].is_some() {
+                (packet.source_port, packet.destination_port) = (0xa1b2, 0xc3d4);
+            }
+            if IcmpKey::of(&packet).is_some() {
+                (packet.icmp_type, packet.icmp_code) = (0xe5, 0xf6);
+            }
+            let ports =
+                PortTable::of(&packet).map(|port| port.map(|(table, port)| port_row(table, port)));
+            let message = IcmpKey::of(&packet).map(icmp_row);
+            let expected = (ports[0].or(message), ports[1]);
+            let is_row = |row| (row != NO_ROW).then_some(row);
+            let (row, other) = rows(&packet);
+            assert_eq!((is_row(row), is_row(other)), expected, "{packet:?}");
+        }
+    }
 
     #[test]
     fn rows_fill_their_tables() {

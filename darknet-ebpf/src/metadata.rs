@@ -43,7 +43,8 @@ impl Metadata {
             packet,
             network,
             transport,
-            rows: _,
+            row: _,
+            other_row: _,
         } = walked;
         Self {
             mark: Self::MARK,

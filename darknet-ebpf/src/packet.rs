@@ -214,6 +214,26 @@ impl Ip {
         })
     }
 
+    /// The same header, of which the compiler knows where it is and what it leads to, if that is as in most
+    /// packets: Ethernet without a tag, IPv4 without options, and nothing to step over.
+    #[inline(always)]
+    pub fn plain(&self) -> Option<Self> {
+        const NETWORK: usize = 14;
+        const AT: usize = NETWORK + 20;
+        let is_plain = self.version == Version::V4
+            && self.network == NETWORK
+            && self.at == AT
+            && self.fragment == 0
+            && self.next != protocol::AUTHENTICATION;
+        is_plain.then_some(Self {
+            network: NETWORK,
+            at: AT,
+            version: Version::V4,
+            fragment: 0,
+            ..*self
+        })
+    }
+
     /// Walks the rest of the packet: options, extension headers, transport.
     ///
     /// `frame` is the one that this header was read from. What must be there must be there both

@@ -149,7 +149,12 @@ impl Fate {
         if is_filtered(ip) {
             return Self::Filtered;
         }
-        match walked.walk(ip, frame) {
+        // Most have nothing to step over, and code of their own, in which places are constants.
+        let outcome = match ip.plain() {
+            Some(ip) => walked.walk(&ip, frame),
+            None => walked.walk(ip, frame),
+        };
+        match outcome {
             Ok(()) => Self::Packet,
             Err(Malformed) => {
                 *walked = Walked::MALFORMED;
@@ -290,7 +295,7 @@ impl Bank {
             number: self.number,
             bank: bank(self.epoch),
         };
-        for row in walked.rows {
+        for row in [walked.row, walked.other_row] {
             if row != abi::NO_ROW {
                 rows.add(part, row, packet.bytes);
             }

@@ -10,7 +10,8 @@ use std::{
 };
 
 use darknet_ebpf::{
-    Address, Class, Frame, IcmpKey, Link, Malformed, Outer, Packet, PortTable, Tool, Version, outer,
+    Address, Class, Frame, IcmpKey, Ip, Link, Malformed, Outer, Packet, PortTable, Tool, Version,
+    outer,
 };
 
 /// Every link layer.
@@ -392,6 +393,13 @@ pub fn walked<F: Frame + ?Sized>(frame: &F, link: Link) -> Verdict {
     };
     let source = address(ip.version, ip.source);
     let destination = address(ip.version, ip.destination);
+    if let Some(plain) = ip.plain() {
+        let walk = |ip: &Ip| {
+            let mut packet = Packet::MALFORMED;
+            ip.walk(frame, &mut packet).map(|at| (packet, at))
+        };
+        assert_eq!(walk(&plain), walk(&ip), "it is the same header");
+    }
     match ip.packet(frame) {
         Err(Malformed) => Verdict::Malformed {
             source,
