@@ -9,7 +9,7 @@ mod kept;
 #[cfg(test)]
 mod tests;
 
-use kept::{Kept, LOOKED_AT, Row};
+use kept::{Credit, Kept, LOOKED_AT, Row};
 
 /// What was sent to each port, in a fixed budget: each payload with its packets, the times of the
 /// first and the last, and its first 256 bytes.
@@ -31,6 +31,9 @@ use kept::{Kept, LOOKED_AT, Row};
 /// - The most frequent of each port, while a shard has payloads of fewer ports than a quarter of what
 ///   it has room for: a quarter is kept for the most frequent ones of each port, the most frequent
 ///   of all ports first.
+///
+/// Digests of payloads that are not kept whole are made when these are seen: 1,024 for each shard, and one for
+/// each 16 packets with payload. One that found none left gets its own when it comes again.
 ///
 /// Kept for each shard, so that samples don't depend on the number of workers. Windows that follow
 /// each other may be merged; where payloads gave way the result depends on which were merged first.
@@ -59,6 +62,7 @@ use kept::{Kept, LOOKED_AT, Row};
 #[derive(Clone, Debug)]
 pub struct Payloads {
     shards: Vec<Frequent<Kept>>,
+    credits: [Credit; SHARDS],
     seed: Seed,
 }
 
@@ -82,7 +86,8 @@ pub struct PayloadSample {
     pub length: u32,
     /// The first 256 of them, as far as they were captured.
     pub bytes: Vec<u8>,
-    /// Its SHA-256; `None` if it has more than 2,048 bytes, or not all were captured.
+    /// Its SHA-256; `None` if it has more than 2,048 bytes, or not all were captured, or it has more than
+    /// 256 and came in a flood of others that were new too ([`Payloads`]).
     pub sha256: Option<[u8; 32]>,
 }
 
@@ -92,6 +97,7 @@ impl Payloads {
     pub fn new(memory: usize, seed: &Seed) -> Self {
         Self {
             shards: vec![Frequent::new(memory / SHARDS); SHARDS],
+            credits: [Credit::FULL; SHARDS],
             seed: seed.clone(),
         }
     }
@@ -129,11 +135,13 @@ impl Payloads {
                     missed,
                     first: kept.first,
                     last: kept.last,
+                    sha256: None,
                     kept,
                 });
                 row.packets += kept.packets;
                 row.first = row.first.min(kept.first);
                 row.last = row.last.max(kept.last);
+                row.sha256 = row.sha256.or(kept.sha256);
                 // Where it is not there, it may have been missed altogether.
                 row.missed = row.missed - shard.missed() + kept.missed;
             }
@@ -168,15 +176,20 @@ impl Aggregate for Payloads {
         let [Some(place), _] = PortTable::of(&observation.packet) else {
             return;
         };
-        let Self { shards, seed } = self;
+        let Self {
+            shards,
+            credits,
+            seed,
+        } = self;
         let payload = Payload {
             bytes: &payload.bytes[..payload.bytes.len().min(LOOKED_AT)],
             ..*payload
         };
         let key = seed.key((place.0 as u8, place.1, payload.length, payload.bytes));
-        let shard = &mut shards[observation.shard()];
-        shard.count(key, key as u32, seed, |kept| {
-            kept.count(place, &payload, observation.time);
+        let shard = observation.shard();
+        let credit = &mut credits[shard];
+        shards[shard].count(key, key as u32, seed, |kept| {
+            kept.count(place, &payload, observation.time, credit);
         });
     }
 
@@ -186,7 +199,7 @@ impl Aggregate for Payloads {
     }
 
     fn merge(&mut self, other: &mut Self) {
-        let Self { shards, seed } = self;
+        let Self { shards, seed, .. } = self;
         for (mine, theirs) in shards.iter_mut().zip(&mut other.shards) {
             mine.merge(theirs, seed);
         }
@@ -194,5 +207,6 @@ impl Aggregate for Payloads {
 
     fn reset(&mut self) {
         self.shards.iter_mut().for_each(Frequent::reset);
+        self.credits.fill(Credit::FULL);
     }
 }

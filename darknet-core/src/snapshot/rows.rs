@@ -164,7 +164,7 @@ pub struct PayloadRow {
     pub last: Timestamp,
     /// Bytes that it has.
     pub length: u32,
-    /// Its SHA-256; `None` if it has more than 2,048 bytes, or not all were captured.
+    /// Its SHA-256; `None` as in [`PayloadSample::sha256`].
     #[serde(serialize_with = "optional_hex")]
     pub sha256: Option<[u8; 32]>,
     /// Its first 256 bytes, as far as they were captured.

@@ -16,6 +16,30 @@ pub(super) const LOOKED_AT: usize = 2048;
 /// Bytes of it that are kept.
 const KEPT: usize = 256;
 
+/// What a shard has for digests. They take 10 to 20 times as long as all else about a packet, so that whoever
+/// sends long payloads, all of them new, would leave a worker time for nothing else.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Credit(u32);
+
+impl Credit {
+    /// Packets that pay for a digest.
+    pub(super) const PRICE: u32 = 16;
+    /// Digests that a shard has at first, and saves up at most.
+    pub(super) const SAVED: u32 = 1024;
+
+    pub(super) const FULL: Self = Self(Self::SAVED * Self::PRICE);
+
+    fn earn(&mut self) {
+        self.0 = Self::FULL.0.min(self.0 + 1);
+    }
+
+    fn pay(&mut self) -> bool {
+        let left = self.0.checked_sub(Self::PRICE);
+        self.0 = left.unwrap_or(self.0);
+        left.is_some()
+    }
+}
+
 /// What is kept of a payload at a port. A free one has no packets.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kept {
@@ -31,8 +55,8 @@ pub(super) struct Kept {
     pub(super) port: u16,
     pub(super) table: PortTable,
     pub(super) stays: bool,
-    /// Of a payload that is not kept whole.
-    pub(super) sha256: [u8; 32],
+    /// Of a payload that is not kept whole, though it was seen whole.
+    pub(super) sha256: Option<[u8; 32]>,
     pub(super) bytes: [u8; KEPT],
 }
 
@@ -51,7 +75,7 @@ impl Default for Kept {
             port: 0,
             table: PortTable::TcpSyn,
             stays: false,
-            sha256: [0; 32],
+            sha256: None,
             bytes: [0; KEPT],
         }
     }
@@ -126,6 +150,7 @@ impl Entry for Kept {
         self.packets += other.packets;
         self.first = self.first.min(other.first);
         self.last = self.last.max(other.last);
+        self.sha256 = self.sha256.or(other.sha256);
     }
 }
 
@@ -142,22 +167,30 @@ impl Kept {
         first << 104 | u128::from(packets) << 64 | u128::from(self.key >> 24) << 24 | at
     }
 
+    /// Whether all of its bytes were looked at.
+    fn is_whole(&self) -> bool {
+        u32::from(self.captured) == self.length
+    }
+
     #[inline]
     pub(super) fn count(
         &mut self,
         (table, port): (PortTable, u16),
         payload: &Payload<'_>,
         time: Nanoseconds,
+        credit: &mut Credit,
     ) {
+        credit.earn();
         if self.packets == 0 {
             (self.table, self.port, self.length) = (table, port, payload.length);
             self.captured = payload.bytes.len() as u16;
             let kept = payload.bytes.len().min(KEPT);
             self.bytes[..kept].copy_from_slice(&payload.bytes[..kept]);
-            if payload.bytes.len() > KEPT {
-                self.sha256 = Sha256::digest(payload.bytes).into();
-            }
             (self.first, self.last) = (time, time);
+        }
+        if self.captured as usize > KEPT && self.is_whole() && self.sha256.is_none() && credit.pay()
+        {
+            self.sha256 = Some(Sha256::digest(payload.bytes).into());
         }
         self.packets += 1;
         self.first = self.first.min(time);
@@ -172,6 +205,7 @@ pub(super) struct Row<'a> {
     pub(super) missed: u64,
     pub(super) first: Nanoseconds,
     pub(super) last: Nanoseconds,
+    pub(super) sha256: Option<[u8; 32]>,
     /// What it is.
     pub(super) kept: &'a Kept,
 }
@@ -184,12 +218,21 @@ impl<'a> Row<'a> {
             port,
             length,
             captured,
-            sha256,
             bytes,
             ..
         } = self.kept;
         let packets = Reverse(self.packets);
-        (packets, table, port, length, bytes, captured, sha256)
+        let times = (self.first, self.last);
+        (
+            packets,
+            table,
+            port,
+            length,
+            bytes,
+            captured,
+            self.sha256,
+            times,
+        )
     }
 
     pub(super) fn sample(&self) -> PayloadSample {
@@ -198,12 +241,10 @@ impl<'a> Row<'a> {
             port,
             length,
             captured,
-            sha256,
             ref bytes,
             ..
         } = self.kept;
         let bytes = &bytes[..KEPT.min(captured.into())];
-        let is_whole = u32::from(captured) == length;
         PayloadSample {
             table,
             port,
@@ -213,10 +254,10 @@ impl<'a> Row<'a> {
             last: self.last,
             length,
             bytes: bytes.to_vec(),
-            sha256: is_whole.then(|| match usize::from(captured) {
-                ..=KEPT => Sha256::digest(bytes).into(),
-                _ => sha256,
-            }),
+            sha256: match usize::from(captured) {
+                ..=KEPT if self.kept.is_whole() => Some(Sha256::digest(bytes).into()),
+                _ => self.sha256,
+            },
         }
     }
 }

@@ -167,6 +167,43 @@ fn a_flood_of_new_payloads_pushes_out_neither_frequent_ones_nor_those_of_other_p
 }
 
 #[test]
+fn a_flood_of_new_payloads_has_digests_as_far_as_packets_pay_for_them() {
+    let seed = Seed::random();
+    let mut payloads = Payloads::new(1 << 30, &seed);
+    let packet = from(Class::Udp, 1, 53, 5, &seed);
+    let new = |number: u32| -> Vec<u8> {
+        let words = (0..75).map(|word| if word == 0 { number } else { word });
+        words.flat_map(u32::to_be_bytes).collect()
+    };
+    let packets = 20_000;
+    (0..packets).for_each(|number| send(&mut payloads, &packet, &new(number)));
+    let paid = Credit::SAVED + packets / Credit::PRICE;
+    let made = |payloads: &Payloads| {
+        let samples = payloads.top(0);
+        assert_eq!(samples.len(), packets as usize, "all of them are counted");
+        let digests = samples.iter().filter_map(|sample| sample.sha256);
+        digests.count() as u32
+    };
+    let before = made(&payloads);
+    assert!((paid - 1..=paid).contains(&before), "{before} of {paid}");
+    // Short ones pay, and one that comes again has its own.
+    (0..Credit::PRICE).for_each(|_| send(&mut payloads, &packet, b"short"));
+    send(&mut payloads, &packet, &new(packets - 1));
+    let samples = payloads.top(0);
+    let again = samples.iter().find(|sample| sample.packets == 2);
+    let expected: [u8; 32] = Sha256::digest(new(packets - 1)).into();
+    assert_eq!(again.expect("one came twice").sha256, Some(expected));
+    payloads.reset();
+    (0..packets).for_each(|number| send(&mut payloads, &packet, &new(number)));
+    assert_eq!(made(&payloads), before, "each window begins anew");
+    // What one worker has no digest of may have one of another.
+    let mut other = Payloads::new(1 << 30, &seed);
+    send(&mut other, &packet, &new(packets - 1));
+    payloads.merge(&mut other);
+    assert_eq!(made(&payloads), before + 1);
+}
+
+#[test]
 fn a_payload_is_what_was_captured_of_it_with_a_digest_if_it_is_whole() {
     let seed = Seed::random();
     let long: Vec<u8> = (0..4_000_u32).map(|at| (at / 7) as u8).collect();
