@@ -608,6 +608,30 @@ fn every_wrong_input_is_one_line_that_says_the_way_out() {
             "more than 0",
         ),
         (
+            "a window without a unit",
+            &[&good, "--window", "60"],
+            2,
+            "as 60s, 5m or 1h",
+        ),
+        (
+            "no workers",
+            &[&good, "--workers", "0"],
+            2,
+            "one for each processor",
+        ),
+        (
+            "rows that are no number",
+            &[&good, "--top", "all"],
+            2,
+            "0 prints all",
+        ),
+        (
+            "an option that there is not",
+            &[&good, "--nothing"],
+            2,
+            "'--nothing' found; darknet help",
+        ),
+        (
             "a negative window",
             &[&good, "--window=-5s"],
             2,

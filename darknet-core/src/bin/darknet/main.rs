@@ -28,9 +28,12 @@ mod screen;
 mod status;
 mod table;
 
-use std::process::ExitCode;
+use std::{error::Error as _, process::ExitCode};
 
-use clap::{Parser, error::ErrorKind};
+use clap::{
+    CommandFactory as _, Parser,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 /// A network telescope: says what every packet to dark address space is, and counts it.
 #[derive(Parser)]
@@ -105,7 +108,35 @@ fn usage(error: &clap::Error) -> ExitCode {
         .lines()
         .map(str::trim)
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
-    let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
-    say!("{}; darknet help lists what there is", lines.join(" "));
+    // That a file may begin with a dash is no help.
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with("tip: to pass"));
+    let lines: Vec<&str> = lines.collect();
+    let is_ours = |source: &(dyn std::error::Error + 'static)| source.is::<darknet_core::Error>();
+    let way_out = if error.source().is_some_and(is_ours) {
+        // It names it.
+        String::new()
+    } else {
+        let meant = meant(error);
+        let meant = meant
+            .as_deref()
+            .unwrap_or("darknet help lists what there is");
+        format!("; {meant}")
+    };
+    say!("{}{way_out}", lines.join(" "));
     ExitCode::from(USAGE)
+}
+
+/// What the argument is for whose value is wrong, and so how to write it.
+fn meant(error: &clap::Error) -> Option<String> {
+    error.get(ContextKind::InvalidValue)?;
+    let ContextValue::String(name) = error.get(ContextKind::InvalidArg)? else {
+        return None;
+    };
+    let mut commands = Command::command();
+    commands.build();
+    let mut arguments = commands
+        .get_subcommands()
+        .flat_map(clap::Command::get_arguments);
+    let argument = arguments.find(|argument| argument.to_string() == *name)?;
+    Some(format!("{name}: {}", argument.get_help()?))
 }
