@@ -33,7 +33,7 @@ use kept::{Credit, Kept, LOOKED_AT, Row};
 ///   of all ports first.
 ///
 /// Digests of payloads that are not kept whole are made when these are seen: 1,024 for each shard, and one for
-/// each 16 packets with payload. One that found none left gets its own when it comes again.
+/// each 16 packets with payload. One that found none left gets its own when it comes again and there is one.
 ///
 /// Kept for each shard, so that samples don't depend on the number of workers. Windows that follow
 /// each other may be merged; where payloads gave way the result depends on which were merged first.
