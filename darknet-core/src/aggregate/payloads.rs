@@ -21,7 +21,7 @@ use kept::{Credit, Kept, LOOKED_AT, Row};
 /// beginning of another packet.
 ///
 /// A payload takes 355 bytes for each of the 64 shards of sources that it came from. While all fit,
-/// everything is exact. Where they don't, half of a shard's give way, into
+/// everything is exact, but for digests. Where they don't, half of a shard's give way, into
 /// [`forgotten`](Self::forgotten), those with the fewest packets first; one that comes back says
 /// what it may have [missed](PayloadSample::missed). So two kinds of payloads are safe from whoever
 /// sends others, new ones in each packet:
@@ -32,10 +32,12 @@ use kept::{Credit, Kept, LOOKED_AT, Row};
 ///   it has room for: a quarter is kept for the most frequent ones of each port, the most frequent
 ///   of all ports first.
 ///
-/// Digests of payloads that are not kept whole are made when these are seen: 1,024 for each shard, and one for
-/// each 16 packets with payload. One that found none left gets its own when it comes again and there is one.
+/// Digests of payloads that are not kept whole are made when these are seen: in each window 1,024 for each shard,
+/// and one for each 16 packets with payload. One that found none left gets its own when it comes again and there
+/// is one.
 ///
-/// Kept for each shard, so that samples don't depend on the number of workers. Windows that follow
+/// Kept for each shard, so that samples don't depend on the number of workers where a shard is one worker's, as
+/// over files. Windows that follow
 /// each other may be merged; where payloads gave way the result depends on which were merged first.
 ///
 /// # Examples

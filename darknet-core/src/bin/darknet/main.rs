@@ -28,7 +28,7 @@ mod screen;
 mod status;
 mod table;
 
-use std::{error::Error as _, process::ExitCode};
+use std::{env, error::Error as _, process::ExitCode};
 
 use clap::{
     CommandFactory as _, Parser,
@@ -134,9 +134,8 @@ fn meant(error: &clap::Error) -> Option<String> {
     };
     let mut commands = Command::command();
     commands.build();
-    let mut arguments = commands
-        .get_subcommands()
-        .flat_map(clap::Command::get_arguments);
+    let command = commands.find_subcommand(env::args_os().nth(1)?)?;
+    let mut arguments = command.get_arguments();
     let argument = arguments.find(|argument| argument.to_string() == *name)?;
     Some(format!("{name}: {}", argument.get_help()?))
 }
