@@ -7,7 +7,7 @@ use crate::{
         rows::{FRONT, STAGE},
     },
     packet::{Ip, Malformed, Packet, Version},
-    tool::Tool,
+    tool::{Tool, is_same},
 };
 
 /// A table of packets by port.
@@ -181,27 +181,27 @@ pub const fn rows(packet: &Packet) -> (u32, u32) {
         let mut tables = 0;
         let mut at = 0;
         while at < Class::ALL.len() {
-            let table = match Class::ALL[at] {
-                Class::TcpSyn => PortTable::TcpSyn as u32,
-                Class::TcpBackscatter => PortTable::TcpBackscatter as u32,
-                Class::TcpOther => PortTable::TcpOther as u32,
-                Class::Udp => PortTable::Udp as u32,
-                Class::Icmp | Class::IcmpBackscatter => ICMP_ROWS >> 16,
-                Class::Fragment | Class::Malformed | Class::Other => NO_ROW >> 16,
+            let packet = Packet {
+                class: Class::ALL[at],
+                ..Packet::MALFORMED
             };
-            tables |= (table as u64) << (4 * at);
+            let row = match (PortTable::of(&packet), IcmpKey::of(&packet)) {
+                ([Some((table, port)), _], _) => port_row(table, port),
+                (_, Some(message)) => icmp_row(message),
+                _ => NO_ROW,
+            };
+            tables |= ((row >> 16) as u64) << (4 * at);
             at += 1;
         }
         tables
     };
-    let class = packet.class as u64;
-    let mut table = (TABLES >> (4 * class)) as u32 & 15;
+    let mut table = (TABLES >> (4 * packet.class as u64)) as u32 & 15;
     if matches!(packet.version, Version::V6) && table == ICMP_ROWS >> 16 {
         table += 1;
     }
     // All ones, or 0.
-    let is_backscatter =
-        ((class ^ Class::TcpBackscatter as u64).wrapping_sub(1) as i64 >> 63) as u32;
+    let is_backscatter = is_same(packet.class as u32, Class::TcpBackscatter as u32) as u32;
+    let is_backscatter = is_backscatter.wrapping_neg();
     let (from, to) = (packet.source_port as u32, packet.destination_port as u32);
     let port = to ^ ((to ^ from) & is_backscatter);
     // Ports are 0 where there is a message, and the other way round; where there is none of both, both are.

@@ -61,7 +61,7 @@ const MIRAI_SOURCE_PORT_ABOVE: u16 = 1024;
 
 /// 1 if both numbers are the same, else 0.
 #[inline(always)]
-const fn is_same(left: u32, right: u32) -> u8 {
+pub(crate) const fn is_same(left: u32, right: u32) -> u8 {
     (((left ^ right) as u64).wrapping_sub(1) >> 63) as u8
 }
 

@@ -37,8 +37,8 @@ use kept::{Credit, Kept, LOOKED_AT, Row};
 /// is one.
 ///
 /// Kept for each shard, so that samples don't depend on the number of workers where a shard is one worker's, as
-/// over files. Windows that follow
-/// each other may be merged; where payloads gave way the result depends on which were merged first.
+/// over files. Windows that follow each other may be merged; where payloads gave way the result depends on which
+/// were merged first.
 ///
 /// # Examples
 ///

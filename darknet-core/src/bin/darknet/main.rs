@@ -116,10 +116,7 @@ fn usage(error: &clap::Error) -> ExitCode {
         // It names it.
         String::new()
     } else {
-        let meant = meant(error);
-        let meant = meant
-            .as_deref()
-            .unwrap_or("darknet help lists what there is");
+        let meant = meant(error).unwrap_or_else(|| "darknet help lists what there is".into());
         format!("; {meant}")
     };
     say!("{}{way_out}", lines.join(" "));
