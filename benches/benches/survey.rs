@@ -1,6 +1,6 @@
-//! Everything on beside ports only, over the same packets: a million sources with Zipf weights, as
-//! observations (`million`) and with reading and walking (`loop`); and sources that are all new
-//! (`new`).
+//! Everything on beside ports only, and beside one line of memory for each source, over the same
+//! packets: a million sources with Zipf weights, as observations (`million`) and with reading and
+//! walking (`loop`); and sources that are all new (`new`).
 
 use std::{collections::HashSet, hint::black_box, io::Cursor, time::Instant};
 
@@ -18,6 +18,28 @@ use darknet_core::{
 
 /// Observations in a batch.
 const BATCH: usize = 512;
+
+/// A floor: one cache line for each source, found by its hash alone, in which packets are counted; sources
+/// may share one.
+struct Lines(Box<[[u64; 8]]>);
+
+impl Lines {
+    /// As many as there are sources; their memory is there before anything is measured.
+    fn new() -> Self {
+        Self(vec![[1; 8]; 1 << 20].into())
+    }
+}
+
+impl Aggregate for Lines {
+    #[inline]
+    fn observe(&mut self, observation: &Observation) {
+        self.0[observation.hash() as usize % (1 << 20)][0] += 1;
+    }
+
+    fn merge(&mut self, _: &mut Self) {}
+
+    fn reset(&mut self) {}
+}
 
 /// Nanoseconds a packet.
 fn time(packets: usize, work: impl FnOnce()) -> f64 {
@@ -52,13 +74,18 @@ fn replay(aggregate: &mut impl Aggregate, capture: &Bytes, seed: &Seed) {
     aggregate.observe_batch(&batch);
 }
 
-fn row(name: &str, measured: &[[f64; 2]]) {
-    let quartiles = |figure: fn(&[f64; 2]) -> f64| Quartiles::of(measured.iter().map(figure));
+/// Nanoseconds a packet: ports only, one line, all figures.
+type Measured = [f64; 3];
+
+fn row(name: &str, measured: &[Measured]) {
+    let quartiles = |figure: fn(&Measured) -> f64| Quartiles::of(measured.iter().map(figure));
     println!(
-        "| {name} | {} | {} | {:.1} |",
-        quartiles(|[ports, _]| *ports),
-        quartiles(|[_, figures]| *figures),
-        quartiles(|[ports, figures]| figures / ports),
+        "| {name} | {} | {} | {} | {:.1} | {:.1} |",
+        quartiles(|[ports, _, _]| *ports),
+        quartiles(|[_, line, _]| *line),
+        quartiles(|[_, _, figures]| *figures),
+        quartiles(|[ports, _, figures]| figures / ports),
+        quartiles(|[_, line, figures]| figures / line),
     );
 }
 
@@ -69,21 +96,25 @@ fn main() {
     let capture = Bytes::from(capture("bench-million.toml", packets as u64));
     let million = observations(capture.to_vec(), &seed);
     let new = new_sources(&million, &seed);
-    println!("| {packets} packets | ports only, ns | figures, ns | figures / ports only |");
-    println!("|---|---|---|---|");
+    println!(
+        "| {packets} packets | ports only, ns | line, ns | figures, ns | figures / ports only | figures / line |"
+    );
+    println!("|---|---|---|---|---|---|");
+    let mut lines = Lines::new();
     let mut again = Vec::new();
-    let both = |observations: &[Observation], again: &mut Vec<[f64; 2]>| {
+    let mut all = |observations: &[Observation], again: &mut Vec<Measured>| {
         let (mut ports, mut figures) = (Ports::default(), Figures::new(1 << 30, &seed));
-        let pair = [
-            time(packets, || observe(&mut ports, observations)),
-            time(packets, || observe(&mut figures, observations)),
-        ];
+        let mut once = || {
+            [
+                time(packets, || observe(&mut ports, observations)),
+                time(packets, || observe(&mut lines, observations)),
+                time(packets, || observe(&mut figures, observations)),
+            ]
+        };
+        let first = once();
+        again.push(once());
         assert_eq!(figures.ports, ports);
-        again.push([
-            time(packets, || observe(&mut ports, observations)),
-            time(packets, || observe(&mut figures, observations)),
-        ]);
-        pair
+        first
     };
     let wanted: Vec<String> = std::env::args()
         .skip(1)
@@ -91,26 +122,27 @@ fn main() {
         .collect();
     let is_wanted = |case: &str| wanted.is_empty() || wanted.iter().any(|word| word == case);
     if is_wanted("million") {
-        let measured = rounds.measure(|| both(&million, &mut again));
+        let measured = rounds.measure(|| all(&million, &mut again));
         row("a million sources, Zipf", &measured);
         row("the same once more", &again[1..]);
     }
     if is_wanted("new") {
-        let measured = rounds.measure(|| both(&new, &mut Vec::new()));
+        let measured = rounds.measure(|| all(&new, &mut Vec::new()));
         row("all sources new", &measured);
     }
-    let with_reading = || {
+    let mut with_reading = || {
         let (mut ports, mut figures) = (Ports::default(), Figures::new(1 << 30, &seed));
-        let pair = [
+        let measured = [
             time(packets, || replay(&mut ports, &capture, &seed)),
+            time(packets, || replay(&mut lines, &capture, &seed)),
             time(packets, || replay(&mut figures, &capture, &seed)),
         ];
         assert_eq!(figures.ports, ports);
         black_box(figures);
-        pair
+        measured
     };
     if is_wanted("loop") {
-        let measured = rounds.measure(with_reading);
+        let measured = rounds.measure(&mut with_reading);
         row(
             "a million sources, Zipf, with reading and walking",
             &measured,
@@ -119,8 +151,11 @@ fn main() {
 
     // Nothing was lost, and as many sources are there as were seen.
     for observations in [&million, &new] {
-        let mut figures = Figures::new(1 << 30, &seed);
+        let (mut lines, mut figures) = (Lines::new(), Figures::new(1 << 30, &seed));
+        observe(&mut lines, observations);
         observe(&mut figures, observations);
+        let counted: u64 = lines.0.iter().map(|line| line[0] - 1).sum();
+        assert_eq!(counted, packets as u64);
         let sources: HashSet<_> = observations
             .iter()
             .filter(|observation| observation.packet.class != Packet::MALFORMED.class)

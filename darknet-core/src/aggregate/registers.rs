@@ -70,7 +70,13 @@ pub(super) fn insert(registers: &mut [u8], hash: u64) {
     // Ones after the end, so that there are 64 - precision zeros at most.
     let zeros = (hash << precision | ((1 << precision) - 1)).leading_zeros();
     let bit = zeros + precision - 1;
-    if bit + 2 >= u32::from(*register >> 2) {
+    // Counted from two below the highest bit; what is lower is not kept. Most hashes change nothing, so that one
+    // branch for both is hardly ever guessed wrong.
+    let at = (bit + 2)
+        .wrapping_sub(u32::from(*register >> 2))
+        .cast_signed();
+    let seen = *register & 3 | 4;
+    if (at >= 0) & (u64::from(seen) >> (at & 63) & 1 == 0) {
         *register = pack(unpack(*register) | 1 << bit);
     }
 }
@@ -220,9 +226,35 @@ mod tests {
         }
     }
 
+    /// An empty one, and all that there are of `precision`.
+    fn possible(precision: u8) -> impl Iterator<Item = u8> {
+        [0].into_iter().chain((precision - 1) << 2..=255)
+    }
+
+    #[test]
+    fn inserting_into_a_register_is_adding_a_bit() {
+        for (precision, zeros) in
+            (4..=16).flat_map(|of| (0..=64 - of).map(move |zeros| (of, zeros)))
+        {
+            // Of the first register, with so many zeros after its number.
+            let hash = (1_u64 << 63).unbounded_shr(u32::from(precision + zeros));
+            for register in possible(precision) {
+                let mut registers = vec![register; 1 << precision];
+                insert(&mut registers, hash);
+                let bit = 1 << (zeros + precision - 1);
+                let expected = pack(unpack(register) | bit);
+                assert_eq!(
+                    registers[0], expected,
+                    "{register:#x} {zeros} of {precision}"
+                );
+                assert!(registers[1..].iter().all(|other| *other == register));
+            }
+        }
+    }
+
     #[test]
     fn merging_two_registers_is_merging_their_bits() {
-        let possible = || [0].into_iter().chain(3 << 2..=255_u8);
+        let possible = || possible(4);
         for (mine, theirs) in possible().flat_map(|mine| possible().map(move |other| (mine, other)))
         {
             let expected = pack(unpack(mine) | unpack(theirs));

@@ -12,8 +12,8 @@ use super::{Seed, table::Slot};
 
 /// An address as a number.
 pub(super) trait Address: Copy + Default + Eq + Hash + fmt::Debug {
-    /// As many ports as fill up the cache line of a source.
-    type First: Copy + Default + fmt::Debug + Send + Sync + AsRef<[Visits]> + AsMut<[Visits]>;
+    /// As many numbers as fill up the cache line of a source.
+    type Left: Copy + Default + fmt::Debug + Send + Sync + AsRef<[u32]> + AsMut<[u32]>;
 
     const VERSION: Version;
 
@@ -23,7 +23,7 @@ pub(super) trait Address: Copy + Default + Eq + Hash + fmt::Debug {
 }
 
 impl Address for u32 {
-    type First = [Visits; 3];
+    type Left = [u32; 3];
 
     const VERSION: Version = Version::V4;
 
@@ -38,7 +38,7 @@ impl Address for u32 {
 }
 
 impl Address for u128 {
-    type First = [Visits; 0];
+    type Left = [u32; 0];
 
     const VERSION: Version = Version::V6;
 
@@ -107,6 +107,18 @@ impl Visits {
     #[inline]
     pub(super) fn new(place: Place, packets: u32) -> Self {
         Self(place.0 | packets << Self::PLACE_BITS)
+    }
+
+    /// What [`bits`](Self::bits) were.
+    #[inline]
+    pub(super) fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    /// All of it as a number.
+    #[inline]
+    pub(super) fn bits(self) -> u32 {
+        self.0
     }
 
     #[inline]

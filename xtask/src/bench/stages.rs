@@ -27,7 +27,7 @@ const STAGES: [(&str, &str, u64); 4] = [
     ("ring", "taken and given back", 145),
     ("metadata", "and what the program found is read", 290),
     ("walk", "or the frame is walked", 400),
-    ("aggregates", "metadata, and it is observed", 1_050),
+    ("aggregates", "metadata, and it is observed", 950),
 ];
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {

@@ -11,7 +11,7 @@ use std::iter;
 use darknet_ebpf::{Class, Version};
 
 use super::{
-    super::{Observation, PortDistinct},
+    super::{Observation, PortDistinct, source::Place},
     Census,
     counting::Kind,
 };
@@ -23,6 +23,9 @@ pub(super) const LOOK_AHEAD: usize = 32;
 
 /// The numbers that the sources of a batch most likely have.
 type Numbers = [u32; LOOK_AHEAD];
+
+/// The places of each packet of a batch.
+type Places = [[Place; 2]; LOOK_AHEAD];
 
 /// The packets of each kind: a bit for each place in the batch.
 #[derive(Clone, Copy)]
@@ -96,7 +99,7 @@ impl Census {
         next: &[Observation],
         after: &[Observation],
     ) -> Numbers {
-        let (kinds, next_numbers) = self.kinds(batch, numbers, next);
+        let (kinds, places, next_numbers) = self.kinds(batch, numbers, next);
         // Of the batch before: their memory has been asked for.
         self.keep_spilled();
         let Self {
@@ -108,8 +111,8 @@ impl Census {
         let mut ahead = next.iter().zip(&next_numbers);
         let mut after = after.iter();
         macro_rules! each {
-            ($kind:expr, |$roll:ident, $observation:ident, $number:ident, $shard:ident, $spill:ident| $count:expr) => {
-                for place in kinds.of($kind) {
+            ($kind:expr, |$roll:ident, $placed:ident, $number:ident, $shard:ident, $spill:ident| $count:expr) => {
+                for at in kinds.of($kind) {
                     if let Some((observation, &number)) = ahead.next() {
                         with_roll!(shards, observation, |roll| roll.fetch_rest(number));
                     }
@@ -117,32 +120,32 @@ impl Census {
                         with_roll!(shards, observation, |roll| roll
                             .fetch_index(observation.hash()));
                     }
-                    let ($observation, $number) = (&batch[place], numbers[place]);
-                    let $shard = $observation.shard();
+                    let ($placed, $number) = ((&batch[at], places[at]), numbers[at]);
+                    let $shard = batch[at].shard();
                     let (v4, v6) = &mut shards[$shard];
-                    match $observation.packet.version {
+                    match batch[at].packet.version {
                         Version::V4 => {
                             let ($roll, $spill) = (v4, &mut *v4_spill);
-                            $spill.turn = place as u8;
+                            $spill.turn = at as u8;
                             $count
                         }
                         Version::V6 => {
                             let ($roll, $spill) = (v6, &mut *v6_spill);
-                            $spill.turn = place as u8;
+                            $spill.turn = at as u8;
                             $count
                         }
                     }
                 }
             };
         }
-        each!(Kind::Many, |roll, observation, number, _shard, spill| roll
-            .count_known(observation, number, seed));
-        each!(Kind::Few, |roll, observation, number, _shard, spill| roll
-            .count_known(observation, number, seed));
-        each!(Kind::More, |roll, observation, number, shard, spill| roll
-            .count_more(observation, (number, shard), seed, spill));
-        each!(Kind::New, |roll, observation, _number, shard, spill| roll
-            .count_new(observation, shard, seed, spill));
+        each!(Kind::Many, |roll, placed, number, _shard, spill| roll
+            .count_known(placed, number, seed));
+        each!(Kind::Few, |roll, placed, number, _shard, spill| roll
+            .count_known(placed, number, seed));
+        each!(Kind::More, |roll, placed, number, shard, spill| roll
+            .count_more(placed, (number, shard), seed, spill));
+        each!(Kind::New, |roll, placed, _number, shard, spill| roll
+            .count_new(placed, shard, seed, spill));
         // Malformed packets are of no kind.
         for (observation, &number) in ahead {
             with_roll!(shards, observation, |roll| roll.fetch_rest(number));
@@ -157,31 +160,35 @@ impl Census {
         next_numbers
     }
 
-    /// Which packets are of which kind; malformed ones are of none. Beside that, the numbers of the next
-    /// batch: asking for all of their lines at once would be waiting for most of them.
+    /// Which packets are of which kind; malformed ones are of none. And their places. Beside that, the numbers of
+    /// the next batch: asking for all of their lines at once would be waiting for most of them.
     #[inline]
     fn kinds(
         &self,
         batch: &[Observation],
         numbers: &Numbers,
         next: &[Observation],
-    ) -> (Kinds, Numbers) {
+    ) -> (Kinds, Places, Numbers) {
         let [mut counted, mut source, mut places, mut many] = [0_u32; 4];
+        let mut all_places = [[Place::default(); 2]; LOOK_AHEAD];
         let mut next_numbers = [0; LOOK_AHEAD];
-        for (place, (observation, &number)) in batch.iter().zip(numbers).enumerate() {
-            if let Some(next) = next.get(place) {
-                next_numbers[place] =
+        for (at, (observation, &number)) in batch.iter().zip(numbers).enumerate() {
+            if let Some(next) = next.get(at) {
+                next_numbers[at] =
                     with_roll!(self.shards, next, |roll| roll.fetch_line(next.hash()));
             }
             let packet = &observation.packet;
-            let known = with_roll!(self.shards, observation, |roll| roll.known(packet, number));
-            counted |= u32::from(packet.class != Class::Malformed) << place;
-            source |= u32::from(known.source) << place;
-            places |= u32::from(known.places) << place;
-            many |= u32::from(known.many) << place;
+            all_places[at] = Place::of(packet);
+            let placed = (observation, all_places[at]);
+            let known = with_roll!(self.shards, observation, |roll| roll.known(placed, number));
+            counted |= u32::from(packet.class != Class::Malformed) << at;
+            source |= u32::from(known.source) << at;
+            places |= u32::from(known.places) << at;
+            many |= u32::from(known.many) << at;
         }
         let kinds = [many, places & !many, source & !places, !source];
-        (Kinds(kinds.map(|kind| kind & counted)), next_numbers)
+        let kinds = Kinds(kinds.map(|kind| kind & counted));
+        (kinds, all_places, next_numbers)
     }
 
     /// Whether a roll may have to give way within a batch.

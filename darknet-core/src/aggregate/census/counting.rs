@@ -31,6 +31,9 @@ pub(super) enum Kind {
     New,
 }
 
+/// A packet, and its places.
+type Placed<'a> = (&'a Observation, [Place; 2]);
+
 /// What is known of a packet before it is counted.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Known {
@@ -46,18 +49,17 @@ impl<A: Address> Roll<A> {
     /// What is known of a packet of a source that most likely has this number. Nearly without branches, as
     /// these packets come in no order.
     #[inline]
-    pub(super) fn known(&self, packet: &Packet, number: u32) -> Known {
+    pub(super) fn known(&self, (observation, [first, second]): Placed<'_>, number: u32) -> Known {
         let Some(line) = self.lines.get(number) else {
             return Known::default();
         };
         let Some(rest) = self.rests.get(line.rest) else {
             return Known::default();
         };
-        let source = (line.address == A::of(packet)) & (line.rest != 0);
-        let [first, second] = Place::of(packet);
-        let mut places = source & (line.knows(Some(rest), first) | !first.is_some());
+        let source = (line.address == A::of(&observation.packet)) & (line.rest != 0);
+        let mut places = source & (rest.knows(first) | !first.is_some());
         if second.is_some() {
-            places &= line.knows(Some(rest), second);
+            places &= rest.knows(second);
         }
         let many = places & rest.has_many_destinations();
         Known {
@@ -69,16 +71,21 @@ impl<A: Address> Roll<A> {
 
     /// Counts a packet of a source that has a rest and is known to have been at its places.
     #[inline(always)]
-    pub(super) fn count_known(&mut self, observation: &Observation, number: u32, seed: &Seed) {
+    pub(super) fn count_known(
+        &mut self,
+        (observation, [first, second]): Placed<'_>,
+        number: u32,
+        seed: &Seed,
+    ) {
         let packet = &observation.packet;
-        let [first, second] = Place::of(packet);
         if let Some(line) = self.lines.get_mut(number)
             && let Some(rest) = self.rests.get_mut(line.rest)
         {
             line.count(observation);
+            line.mark(packet);
             rest.count(packet, seed);
             let packets = first.is_some().into();
-            if line.visit(Some(rest), first, packets).is_round(packets) {
+            if rest.visit(first, packets).is_round(packets) {
                 self.keep_round(A::of(packet), first, 1, seed);
             }
         }
@@ -91,27 +98,27 @@ impl<A: Address> Roll<A> {
     #[inline]
     pub(super) fn count_more(
         &mut self,
-        observation: &Observation,
+        placed: Placed<'_>,
         (number, shard): (u32, usize),
         seed: &Seed,
         spill: &mut Spill<A>,
     ) {
-        let address = A::of(&observation.packet);
+        let address = A::of(&placed.0.packet);
         let line = self.lines.get(number);
         let rest = line.and_then(|line| self.rests.get(line.rest));
         let (Some(line), Some(rest)) = (line, rest) else {
-            return self.count_new(observation, shard, seed, spill);
+            return self.count_new(placed, shard, seed, spill);
         };
         if line.address != address || rest.ports == 0 && !line.has_room(2) {
-            return self.count_new(observation, shard, seed, spill);
+            return self.count_new(placed, shard, seed, spill);
         }
-        self.count_places(observation, (number, shard), seed, spill);
+        self.count_places(placed, (number, shard), seed, spill);
     }
 
     /// Counts a packet at a new place, of a source that has what it takes.
     fn count_places(
         &mut self,
-        observation: &Observation,
+        (observation, places): Placed<'_>,
         (number, shard): (u32, usize),
         seed: &Seed,
         spill: &mut Spill<A>,
@@ -121,9 +128,12 @@ impl<A: Address> Roll<A> {
         line.count(observation);
         match (line.rest, self.rests.get_mut(line.rest)) {
             (0, _) | (_, None) => line.destination = destination(packet, seed),
-            (_, Some(rest)) => rest.count(packet, seed),
+            (_, Some(rest)) => {
+                line.mark(packet);
+                rest.count(packet, seed);
+            }
         }
-        for place in Place::of(packet) {
+        for place in places {
             if place.is_some() && !self.keep(number, place, 1, seed) {
                 let hash = spill.pair((A::of(packet), place), 1, (number, shard), seed);
                 self.fetch_pair(number, hash);
@@ -135,11 +145,12 @@ impl<A: Address> Roll<A> {
     #[inline(never)]
     pub(super) fn count_new(
         &mut self,
-        observation: &Observation,
+        placed: Placed<'_>,
         shard: usize,
         seed: &Seed,
         spill: &mut Spill<A>,
     ) {
+        let (observation, places) = placed;
         let packet = &observation.packet;
         let (address, hash) = (A::of(packet), observation.hash());
         let mut found = self.find(address, hash);
@@ -160,11 +171,11 @@ impl<A: Address> Roll<A> {
             return self.refuse(observation, None, shard, seed, spill);
         };
         let line = self.lines.get_mut(number).expect("found or enrolled");
-        let places = PortTable::of(packet).into_iter().flatten().count();
-        if line.rest == 0 && (line.counts.packets > 0 || !line.has_room(places)) {
-            line.rest = self.rests.push(line.first_rest());
+        let places = places.into_iter().filter(|place| place.is_some()).count();
+        if line.counts.packets > 0 || !line.has_room(places) {
+            line.extend(&mut self.rests);
         }
-        self.count_places(observation, (number, shard), seed, spill);
+        self.count_places(placed, (number, shard), seed, spill);
     }
 
     /// Whether a packet needs memory that may not be there. It may say yes where no is true.

@@ -8,10 +8,11 @@ use super::super::{
     profiles::{destination, of_half},
     source::{Address, Place, Visits},
 };
+use super::pool::Pool;
 use crate::time::Nanoseconds;
 
-/// A source. From its second packet on it has a [`Rest`] too; until then, the rest follows from what
-/// is here.
+/// A source. From its second packet on, or its first at more places than there is room for here, it has a
+/// [`Rest`] too; until then, the rest follows from what is here.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(64))]
 pub(super) struct Line<A: Address> {
@@ -29,9 +30,10 @@ pub(super) struct Line<A: Address> {
     pub(super) classes: u16,
     /// A bit for each tool.
     pub(super) tools: u8,
-    /// Places that are taken here and in the rest.
+    /// Places that are taken, here or in the rest.
     taken: u8,
-    places: A::First,
+    /// [`Visits`] of its places, as bits, until it has a rest; from then on packets by tool.
+    left: A::Left,
 }
 
 /// More of a source.
@@ -40,14 +42,14 @@ pub(super) struct Line<A: Address> {
 pub(super) struct Rest {
     /// The halves of hashes.
     pub(super) destinations: Few<4>,
+    /// Three times as many as the processor compares at once.
+    places: [Visits; 12],
     pub(super) scans: u32,
     pub(super) probes: u32,
-    pub(super) tools: [u32; Tool::ALL.len()],
     /// The number of its [`Ports`], or 0.
     pub(super) ports: u32,
     pub(super) destinations_taken: Taken,
     pub(super) ports_taken: Taken,
-    places: [Visits; 9],
 }
 
 /// The destination ports of a source with more places than it keeps itself.
@@ -106,49 +108,51 @@ impl<A: Address> Line<A> {
     /// Whether it is known to have been at a place.
     #[inline]
     pub(super) fn knows(&self, rest: Option<&Rest>, place: Place) -> bool {
-        // All of them, whatever is taken: no branch for each, and free ones are none.
-        let among = |places: &[Visits]| {
-            places
-                .iter()
-                .fold(false, |known, kept| known | (kept.place() == place))
-        };
-        among(self.places.as_ref()) | rest.is_some_and(|rest| among(&rest.places))
+        match rest {
+            Some(rest) => rest.knows(place),
+            None => self.first().any(|visits| visits.place() == place),
+        }
     }
 
     /// Whether so many more places fit into what there is.
     #[inline]
     pub(super) fn has_room(&self, more: usize) -> bool {
-        let room = self.places.as_ref().len() + if self.rest == 0 { 0 } else { Rest::PLACES };
+        let room = match self.rest {
+            0 => self.left.as_ref().len(),
+            _ => Rest::PLACES,
+        };
         usize::from(self.taken) + more <= room
     }
 
     /// Adds packets, fewer than a round, to a place: the visits of it then, or the default if it is not known.
-    #[inline(always)]
+    #[inline]
     pub(super) fn visit(&mut self, rest: Option<&mut Rest>, place: Place, packets: u32) -> Visits {
-        // All of them, as above: where it is not, nothing is added.
-        let among = |places: &mut [Visits]| {
-            let visits = places.iter_mut().map(|kept| kept.add_at(place, packets));
-            visits.fold(Visits::default(), Visits::or)
-        };
-        let here = among(self.places.as_mut());
-        rest.map_or(here, |rest| here.or(among(&mut rest.places)))
+        if let Some(rest) = rest {
+            return rest.visit(place, packets);
+        }
+        let added = self.left.as_mut().iter_mut().map(|bits| {
+            let mut visits = Visits::from_bits(*bits);
+            let there = visits.add_at(place, packets);
+            *bits = visits.bits();
+            there
+        });
+        added.fold(Visits::default(), Visits::or)
     }
 
     /// Keeps a place that is not known, with packets, fewer than a round; `false` if there is no room.
     pub(super) fn keep(&mut self, rest: Option<&mut Rest>, place: Place, packets: u32) -> bool {
         let at = usize::from(self.taken);
-        let places = self.places.as_mut();
-        let free = match (places.len(), rest) {
-            (here, _) if at < here => places.get_mut(at),
-            (here, Some(rest)) => rest.places.get_mut(at - here),
-            (_, None) => None,
+        let visits = Visits::new(place, packets);
+        let is_kept = match rest {
+            Some(rest) => rest.places.get_mut(at).map(|free| *free = visits),
+            None => self
+                .left
+                .as_mut()
+                .get_mut(at)
+                .map(|free| *free = visits.bits()),
         };
-        let Some(free) = free else {
-            return false;
-        };
-        *free = Visits::new(place, packets);
-        self.taken += 1;
-        true
+        self.taken += u8::from(is_kept.is_some());
+        is_kept.is_some()
     }
 
     /// The places that are kept with it.
@@ -158,17 +162,73 @@ impl<A: Address> Line<A> {
 
     /// The places that are kept with it, and packets.
     pub(super) fn visits(&self, rest: Option<&Rest>) -> impl Iterator<Item = Visits> + use<A> {
-        let here = self.places.as_ref().iter().copied();
-        let rest = rest.map_or([Visits::default(); Rest::PLACES], |rest| rest.places);
-        let mut places = [Visits::default(); 16];
-        let all = here.chain(rest);
-        places.iter_mut().zip(all).for_each(|(to, from)| *to = from);
-        places.into_iter().take(self.taken.into())
+        let visits = rest.map_or_else(|| self.first_places(), |rest| rest.places);
+        visits.into_iter().take(self.taken.into())
+    }
+
+    /// What is left here, of a source that has no rest.
+    fn first(&self) -> impl Iterator<Item = Visits> + '_ {
+        self.left.as_ref().iter().copied().map(Visits::from_bits)
+    }
+
+    /// The places of a source that has no rest.
+    fn first_places(&self) -> [Visits; Rest::PLACES] {
+        let mut places = [Visits::default(); Rest::PLACES];
+        places
+            .iter_mut()
+            .zip(self.first())
+            .for_each(|(to, from)| *to = from);
+        places
+    }
+
+    /// Probes that carry the mark of each tool.
+    pub(super) fn marked(&self) -> [u32; Tool::ALL.len()] {
+        let mut marked = [0; Tool::ALL.len()];
+        let is_probe = u32::from(self.classes >> Class::TcpSyn as u16 & 1);
+        for (tool, (marked, &left)) in marked.iter_mut().zip(self.left.as_ref()).enumerate() {
+            *marked = match self.rest {
+                // It has one packet.
+                0 => is_probe & u32::from(self.tools >> tool & 1),
+                _ => left,
+            };
+        }
+        marked
+    }
+
+    /// Counts the marks of a packet, for a source that has a rest. There are none in IPv6.
+    #[inline(always)]
+    pub(super) fn mark(&mut self, packet: &Packet) {
+        let is_probe = 0_u8.wrapping_sub(u8::from(packet.class == Class::TcpSyn));
+        let tools = packet.tools.bits() & is_probe;
+        for (tool, marked) in self.left.as_mut().iter_mut().enumerate() {
+            *marked = marked.saturating_add(u32::from(tools >> tool & 1));
+        }
+    }
+
+    /// Adds the marks of another, to a source that has a rest.
+    pub(super) fn add_marked(&mut self, other: &Self) {
+        for (mine, theirs) in self.left.as_mut().iter_mut().zip(other.marked()) {
+            *mine = mine.saturating_add(theirs);
+        }
+    }
+
+    /// Gives it a rest, if it has none.
+    pub(super) fn extend(&mut self, rests: &mut Pool<Rest>) {
+        if self.rest == 0 {
+            let (rest, marked) = (self.first_rest(), self.marked());
+            self.rest = rests.push(rest);
+            for (left, marked) in self.left.as_mut().iter_mut().zip(marked) {
+                *left = marked;
+            }
+        }
     }
 
     /// The rest, of a source that has one packet or none.
     pub(super) fn first_rest(&self) -> Rest {
-        let mut rest = Rest::default();
+        let mut rest = Rest {
+            places: self.first_places(),
+            ..Rest::default()
+        };
         if self.counts.packets == 0 {
             return rest;
         }
@@ -176,9 +236,6 @@ impl<A: Address> Line<A> {
         rest.scans = (is(Class::TcpSyn) | is(Class::Udp)).into();
         if A::VERSION == Version::V4 {
             rest.probes = is(Class::TcpSyn).into();
-            for (tool, marked) in rest.tools.iter_mut().enumerate() {
-                *marked = rest.probes & u32::from(self.tools >> tool & 1);
-            }
         }
         rest.destinations
             .insert(&mut rest.destinations_taken, self.destination, of_half);
@@ -187,7 +244,24 @@ impl<A: Address> Line<A> {
 }
 
 impl Rest {
-    const PLACES: usize = 9;
+    const PLACES: usize = 12;
+
+    /// Whether its source is known to have been at a place.
+    #[inline]
+    pub(super) fn knows(&self, place: Place) -> bool {
+        // All of them, whatever is taken: no branch for each, and free ones are none.
+        let places = self.places.iter();
+        places.fold(false, |known, kept| known | (kept.place() == place))
+    }
+
+    /// As [`Line::visit`].
+    #[inline(always)]
+    pub(super) fn visit(&mut self, place: Place, packets: u32) -> Visits {
+        // All of them, as above: where it is not, nothing is added.
+        let places = self.places.iter_mut();
+        let visits = places.map(|kept| kept.add_at(place, packets));
+        visits.fold(Visits::default(), Visits::or)
+    }
 
     /// Whether there are more destinations than are kept themselves.
     #[inline]
@@ -201,10 +275,6 @@ impl Rest {
         self.scans = self.scans.saturating_add(scan.into());
         let probe = packet.class == Class::TcpSyn && packet.version == Version::V4;
         self.probes = self.probes.saturating_add(probe.into());
-        for tool in Tool::ALL {
-            let marked = &mut self.tools[tool as usize];
-            *marked = marked.saturating_add((probe & packet.tools.has(tool)).into());
-        }
         let destination = destination(packet, seed);
         self.destinations
             .insert(&mut self.destinations_taken, destination, of_half);
@@ -216,7 +286,6 @@ impl Rest {
             destinations,
             scans,
             probes,
-            tools,
             ports: _,
             destinations_taken,
             ports_taken: _,
@@ -224,9 +293,6 @@ impl Rest {
         } = self;
         *scans = scans.saturating_add(other.scans);
         *probes = probes.saturating_add(other.probes);
-        for (mine, theirs) in tools.iter_mut().zip(other.tools) {
-            *mine = mine.saturating_add(theirs);
-        }
         destinations.merge(
             destinations_taken,
             (&other.destinations, other.destinations_taken),

@@ -43,8 +43,8 @@ use spill::Spill;
 /// of one record for each.
 ///
 /// A source with one packet takes 64 bytes and 8 to 16 in an index, one with more, or of IPv6 and at a port,
-/// 128 beside these, and one that was at more than 12 ports (IPv6: 9) 64 again and 11 to 21 bytes (IPv6: 43
-/// to 85) for each further port. 1 GiB has room for 2.4 million sources of IPv4 that send more than
+/// 128 beside these, and one that was at more than 12 ports 64 again and 11 to 21 bytes (IPv6: 43 to 85) for
+/// each further port. 1 GiB has room for 2.4 million sources of IPv4 that send more than
 /// once, or 6 million that don't.
 ///
 /// Everything is exact, but for what [`Profile`] says is estimated, while there is room. Where there

@@ -182,10 +182,9 @@ impl<A: Address> Roll<A> {
         spill: &mut Spill<A>,
     ) {
         let line = self.lines.get_mut(number).expect("a source");
-        if line.rest == 0 {
-            line.rest = self.rests.push(line.first_rest());
-        }
+        line.extend(&mut self.rests);
         line.add(theirs);
+        line.add_marked(theirs);
         let rest = self.rests.get_mut(line.rest).expect("just made");
         let their_rest = other.rest(theirs);
         rest.add(&their_rest);

@@ -86,7 +86,7 @@ impl<A: Address> Roll<A> {
             has_many_ports: rest.ports_taken.at_least(SCANNER_PORTS),
             destinations: rest.destinations.estimate(rest.destinations_taken),
             probes: rest.probes,
-            tools: rest.tools,
+            tools: line.marked(),
         }
     }
 
