@@ -334,7 +334,7 @@ pub enum Error {
 
     /// A folder of pins that a process has locked.
     #[cfg(all(feature = "live", target_os = "linux"))]
-    #[error("{}: another telescope runs with these pins; stop it, or name another folder", path.display())]
+    #[error("{}: another telescope runs with these pins: stop it first, or name another folder", path.display())]
     PinsInUse {
         /// The folder.
         path: PathBuf,

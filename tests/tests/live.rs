@@ -7,6 +7,7 @@ use std::{
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::Path,
+    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -743,6 +744,58 @@ fn a_file_says_what_to_watch_and_what_adds_nothing_is_told_after_the_start() {
     let dark = &document["dark"]["prefixes"];
     assert_eq!(*dark, serde_json::json!(["203.0.113.0/24"]));
     assert_eq!(document["hosts"]["all"], 0);
+}
+
+#[test]
+fn zero_copy_is_required_or_left_alone_also_where_packets_are_left_to_the_host() {
+    if !privileged("zero_copy_is_required_or_left_alone_also_where_packets_are_left_to_the_host") {
+        return;
+    }
+    let world = world();
+    let told = |zero_copy| {
+        [
+            &DARK[..],
+            &["--json", "--packets", "auto", "--zero-copy", zero_copy],
+        ]
+        .concat()
+    };
+    // veth has none.
+    let arguments = [
+        &["run", "--interface", world.interface()][..],
+        &told("require"),
+    ]
+    .concat();
+    darknet(world.telescope(), &arguments).assert_refused("require", 1, &["zero-copy"]);
+    assert!(!has_program(world.telescope(), world.interface()));
+    for (zero_copy, is_tried) in [("prefer", true), ("never", false)] {
+        let ended = Run::watching(&world, &told(zero_copy)).end(Signal::TERM);
+        assert_eq!(ended.said.contains("zero-copy"), is_tried, "{}", ended.said);
+        assert!(
+            ended.documents()[0]["hosts"]["all"].is_number(),
+            "{zero_copy}"
+        );
+    }
+}
+
+#[test]
+fn a_telescope_whose_output_nobody_reads_any_more_ends_with_an_error() {
+    if !privileged("a_telescope_whose_output_nobody_reads_any_more_ends_with_an_error") {
+        return;
+    }
+    let world = world();
+    let mut command = world.telescope().command(&*DARKNET);
+    command
+        .args(["run", "--interface", world.interface()])
+        .args(DARK);
+    command.args(["--json", "--windows", "--window", "1s", "--duration", "60s"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("darknet");
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().expect("its end");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("standard output: Broken pipe"), "{said}");
+    assert!(!has_program(world.telescope(), world.interface()));
 }
 
 #[test]

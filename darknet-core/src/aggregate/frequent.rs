@@ -182,6 +182,11 @@ impl<S: Entry> Frequent<S> {
             std::mem::swap(&mut self.forgotten, &mut other.forgotten);
             return;
         }
+        if other.table.is_empty() && other.missed == 0 {
+            // Its memory stays as it is, whichever of the two is empty.
+            self.forgotten += other.forgotten;
+            return;
+        }
         // A key that one of them doesn't have may have been missed there altogether.
         for mine in self.table.iter_mut() {
             mine.set_missed(mine.missed() + other.missed);

@@ -93,6 +93,8 @@ const LOOK_AHEAD: usize = 32;
 /// One that panics is never seen again. What it had of its window is counted as abandoned, and the
 /// window says so; other workers and later windows are as if nothing had happened.
 ///
+/// The address of a packet's source is `packet.source.ip(packet.version)`.
+///
 /// # Examples
 ///
 /// The bytes of the largest packet:

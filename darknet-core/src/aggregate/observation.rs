@@ -8,7 +8,7 @@ use crate::time::Nanoseconds;
 pub struct Observation {
     /// What the walk found.
     pub packet: Packet,
-    /// When it was received.
+    /// When it was received: nanoseconds since 1970, UTC.
     pub time: Nanoseconds,
     /// The seeded hash of the source.
     hash: u64,

@@ -39,6 +39,10 @@ pub(super) fn open(watch: &Watch) -> Result<Opened, Error> {
             queues: further(interface, sockets, 0)?,
             ..Opened::without(*packets, None)
         }),
+        // What would be copied is better taken as records.
+        Packets::Auto if sockets.zero_copy == ZeroCopy::Never => {
+            Ok(Opened::without(Packets::Headers, None))
+        }
         Packets::Auto => {
             let direct = Options {
                 zero_copy: ZeroCopy::Require,
@@ -49,6 +53,7 @@ pub(super) fn open(watch: &Watch) -> Result<Opened, Error> {
                     queues,
                     ..Opened::without(Packets::Frames, None)
                 }),
+                Err(error) if sockets.zero_copy == ZeroCopy::Require => Err(error),
                 // Whatever it is that keeps frames from coming.
                 Err(error) => Ok(Opened::without(Packets::Headers, Some(error))),
             }

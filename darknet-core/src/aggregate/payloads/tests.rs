@@ -72,6 +72,23 @@ fn check(payloads: &Payloads, packets: &[(u32, u16, u32)]) {
     assert!(most.unwrap_or(0) as u64 <= payloads.missed());
 }
 
+#[test]
+fn one_that_is_empty_changes_no_memory_whichever_it_is() {
+    let seed = Seed::random();
+    let new = || Payloads::new(16 << 20, &seed);
+    let mut payloads = new();
+    // Once many have given way, not all of the room is in use.
+    let packets: Vec<_> = (0..80_000).map(|n| (n, 53, n)).collect();
+    count(&mut payloads, &packets, &seed);
+    assert!(payloads.forgotten() > 0);
+    let before = payloads.memory();
+    payloads.merge(&mut new());
+    assert_eq!(payloads.memory(), before);
+    let mut merged = new();
+    merged.merge(&mut payloads);
+    assert_eq!(merged.memory(), before);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 

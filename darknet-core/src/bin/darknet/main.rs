@@ -116,10 +116,11 @@ fn usage(error: &clap::Error) -> ExitCode {
         // It names it.
         String::new()
     } else {
-        let meant = meant(error).unwrap_or_else(|| "darknet help lists what there is".into());
+        let meant =
+            meant(error).unwrap_or_else(|| "darknet help COMMAND lists what there is".into());
         format!("; {meant}")
     };
-    say!("{}{way_out}", lines.join(" "));
+    say!("{}{way_out}", lines.join("; ").replace(":; ", ": "));
     ExitCode::from(USAGE)
 }
 

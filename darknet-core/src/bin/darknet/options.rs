@@ -238,6 +238,12 @@ impl Printer {
     pub(crate) fn finish(self) -> Result<(), Error> {
         printed(self.outcome)
     }
+
+    /// As [`finish`](Self::finish), of a telescope: nobody has seen enough of what it was to go on with.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn finish_watch(self) -> Result<(), Error> {
+        self.outcome.map_err(unprinted)
+    }
 }
 
 impl Printing {
@@ -264,10 +270,14 @@ fn is_cured_by_waiting(error: &io::Error) -> bool {
 /// What to make of a failure to print: nothing, if whoever read the output has seen enough.
 pub(crate) fn printed(outcome: io::Result<()>) -> Result<(), Error> {
     match outcome {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Read {
-            path: "standard output".into(),
-            source: error,
-        }),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unprinted(error)),
         _ => Ok(()),
+    }
+}
+
+fn unprinted(source: io::Error) -> Error {
+    Error::Read {
+        path: "standard output".into(),
+        source,
     }
 }

@@ -211,7 +211,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
             pins.display()
         );
     }
-    printer.finish()?;
+    printer.finish_watch()?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -55,9 +55,14 @@ pub(crate) fn print(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()>
 
 /// The sources with the most packets, and what each did.
 fn sources(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
-    let delivered = snapshot.coverage.is_some_and(|coverage| coverage > 0.0);
+    let is_delivered = snapshot.coverage.map(|coverage| coverage > 0.0);
     match (&snapshot.profiles, &snapshot.sources) {
-        (None, _) if delivered => writeln!(out, "sources: known when a window has closed\n")?,
+        (None, _) if is_delivered.is_none() => {
+            writeln!(out, "sources: none, no packet was counted\n")?
+        }
+        (None, _) if is_delivered == Some(true) => {
+            writeln!(out, "sources: known when a window has closed\n")?
+        }
         (None, _) => writeln!(out, "sources: not known, no packets are delivered\n")?,
         (Some(_), None) => writeln!(
             out,
