@@ -55,15 +55,15 @@ pub(crate) fn print(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()>
 
 /// The sources with the most packets, and what each did.
 fn sources(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
-    let is_delivered = snapshot.coverage.map(|coverage| coverage > 0.0);
     match (&snapshot.profiles, &snapshot.sources) {
-        (None, _) if is_delivered.is_none() => {
-            writeln!(out, "sources: none, no packet was counted\n")?
+        (None, _) => {
+            let known = match snapshot.coverage {
+                None => "none, no packet was counted",
+                Some(coverage) if coverage > 0.0 => "known when a window has closed",
+                Some(_) => "not known, no packets are delivered",
+            };
+            writeln!(out, "sources: {known}\n")?;
         }
-        (None, _) if is_delivered == Some(true) => {
-            writeln!(out, "sources: known when a window has closed\n")?
-        }
-        (None, _) => writeln!(out, "sources: not known, no packets are delivered\n")?,
         (Some(_), None) => writeln!(
             out,
             "sources: more than --memory has room for; of those that are left:\n"
