@@ -116,11 +116,15 @@ fn usage(error: &clap::Error) -> ExitCode {
         // It names it.
         String::new()
     } else {
-        let meant =
-            meant(error).unwrap_or_else(|| "darknet help COMMAND lists what there is".into());
+        let meant = meant(error).unwrap_or_else(|| {
+            "darknet help lists the commands, darknet help COMMAND its options".into()
+        });
         format!("; {meant}")
     };
-    say!("{}{way_out}", lines.join("; ").replace(":; ", ": "));
+    say!(
+        "{}{way_out}",
+        lines.join("; ").replace(":; ", ": ").replace("; [", " [")
+    );
     ExitCode::from(USAGE)
 }
 
