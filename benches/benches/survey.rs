@@ -19,12 +19,12 @@ use darknet_core::{
 /// Observations in a batch.
 const BATCH: usize = 512;
 
-/// A floor: one cache line for each source, found by its hash alone, in which packets are counted; sources
-/// may share one.
+/// A floor: one cache line for each source, found by its hash alone, in which packets are counted; where
+/// sources are more than lines, they share them.
 struct Lines(Box<[[u64; 8]]>);
 
 impl Lines {
-    /// As many as there are sources; their memory is there before anything is measured.
+    /// For each of a million sources; their memory is there before anything is measured.
     fn new() -> Self {
         Self(vec![[1; 8]; 1 << 20].into())
     }

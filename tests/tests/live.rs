@@ -338,7 +338,7 @@ fn a_reader_that_leaves_ends_it_with_an_error() {
     let world = world();
     let mut command = world.telescope().command(&*DARKNET);
     command.args(["run", "--interface", world.interface(), "--any", "--json"]);
-    command.args(["--windows", "--window", "200ms"]);
+    command.args(["--windows", "--window", "200ms", "--duration", "60s"]);
     let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -684,7 +684,7 @@ fn every_wrong_input_is_one_line_and_attaches_nothing() {
             "packets of what",
             on(interface, &["--any", "--packets", "some"]),
             2,
-            &["--packets"],
+            &["'some' for '--packets <HOW>' [possible values: frames, headers, none, auto]; "],
         ),
         (
             "a duration that is none",
@@ -777,6 +777,7 @@ fn zero_copy_is_required_or_left_alone_also_where_packets_are_left_to_the_host()
     for (zero_copy, is_tried) in [("prefer", true), ("never", false)] {
         let ended = Run::watching(&world, &told(zero_copy)).end(Signal::TERM);
         assert_eq!(ended.said.contains("zero-copy"), is_tried, "{}", ended.said);
+        assert!(!ended.said.contains("in copy mode"), "{}", ended.said);
         assert!(
             ended.documents()[0]["hosts"]["all"].is_number(),
             "{zero_copy}"

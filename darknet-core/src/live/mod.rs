@@ -113,7 +113,9 @@ impl Watch {
 /// What is delivered of each counted packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packets {
-    /// Frames where the driver delivers them without a copy, header records elsewhere.
+    /// Frames where the driver delivers them without a copy, header records elsewhere; an error if that is
+    /// required ([`ZeroCopy::Require`](xsk::ZeroCopy::Require)), and always records if it is
+    /// [never](xsk::ZeroCopy::Never) to be.
     Auto,
     /// Whole frames, through AF_XDP.
     Frames,

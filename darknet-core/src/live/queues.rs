@@ -25,7 +25,8 @@ impl Opened {
 
 /// Opens the sockets that a watch wants, one on each queue of its interface, and says what is
 /// delivered: where it is left to the host, frames if every queue takes them without a copy, and
-/// header records if not, which cost less than a copied frame (`benches/README.md`).
+/// header records if not, which cost less than a copied frame (`benches/README.md`), unless that they are
+/// not copied is required.
 pub(super) fn open(watch: &Watch) -> Result<Opened, Error> {
     let Watch {
         interface,

@@ -110,7 +110,7 @@ impl<A: Address> Line<A> {
     pub(super) fn knows(&self, rest: Option<&Rest>, place: Place) -> bool {
         match rest {
             Some(rest) => rest.knows(place),
-            None => self.first().any(|visits| visits.place() == place),
+            None => self.first_places().iter().any(|kept| kept.place() == place),
         }
     }
 
@@ -166,18 +166,13 @@ impl<A: Address> Line<A> {
         visits.into_iter().take(self.taken.into())
     }
 
-    /// What is left here, of a source that has no rest.
-    fn first(&self) -> impl Iterator<Item = Visits> + '_ {
-        self.left.as_ref().iter().copied().map(Visits::from_bits)
-    }
-
     /// The places of a source that has no rest.
     fn first_places(&self) -> [Visits; Rest::PLACES] {
         let mut places = [Visits::default(); Rest::PLACES];
         places
             .iter_mut()
-            .zip(self.first())
-            .for_each(|(to, from)| *to = from);
+            .zip(self.left.as_ref())
+            .for_each(|(visits, &bits)| *visits = Visits::from_bits(bits));
         places
     }
 

@@ -110,7 +110,14 @@ fn usage(error: &clap::Error) -> ExitCode {
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
     // That a file may begin with a dash is no help.
     let lines = lines.filter(|line| !line.is_empty() && !line.starts_with("tip: to pass"));
-    let lines: Vec<&str> = lines.collect();
+    let joined = lines.fold(String::new(), |text, line| {
+        let between = match &*text {
+            "" => "",
+            text if text.ends_with(':') || line.starts_with('[') => " ",
+            _ => "; ",
+        };
+        text + between + line
+    });
     let is_ours = |source: &(dyn std::error::Error + 'static)| source.is::<darknet_core::Error>();
     let way_out = if error.source().is_some_and(is_ours) {
         // It names it.
@@ -121,10 +128,7 @@ fn usage(error: &clap::Error) -> ExitCode {
         });
         format!("; {meant}")
     };
-    say!(
-        "{}{way_out}",
-        lines.join("; ").replace(":; ", ": ").replace("; [", " [")
-    );
+    say!("{joined}{way_out}");
     ExitCode::from(USAGE)
 }
 

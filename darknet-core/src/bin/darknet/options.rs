@@ -235,14 +235,12 @@ impl Printer {
         }
     }
 
-    pub(crate) fn finish(self) -> Result<(), Error> {
-        printed(self.outcome)
-    }
-
-    /// As [`finish`](Self::finish), of a telescope: nobody has seen enough of what it was to go on with.
-    #[cfg(target_os = "linux")]
-    pub(crate) fn finish_watch(self) -> Result<(), Error> {
-        self.outcome.map_err(unprinted)
+    /// Says what failed; that nobody reads any more is a failure only where `is_missed`.
+    pub(crate) fn finish(self, is_missed: bool) -> Result<(), Error> {
+        match is_missed {
+            true => self.outcome.map_err(unprinted),
+            false => printed(self.outcome),
+        }
     }
 }
 

@@ -79,7 +79,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         bar.finish();
         printer.print(&window.snapshot(telescope.dark(), top));
     }
-    printer.finish()?;
+    printer.finish(false)?;
     for damage in captures.damages() {
         let kind = match damage.corrupt {
             None => "warning",

@@ -100,6 +100,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         let control = control.clone();
         move || !control.is_stopped()
     });
+    // Whether it was to go on when its reader left.
+    let mut is_missed = false;
     let rolled_tables = |rolled: &Rolled<'_, LiveFigures>, dark: &Dark| {
         let snapshot = rolled.window.snapshot(dark, top);
         rolled.mark(snapshot)
@@ -150,6 +152,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
                 });
             }
             if !is_read {
+                is_missed |= !control.is_stopped();
                 if watch.pins.is_some() {
                     // It is in the kernel still, for the next process.
                     control.give_up();
@@ -211,7 +214,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
             pins.display()
         );
     }
-    printer.finish_watch()?;
+    printer.finish(is_missed)?;
     Ok(ExitCode::SUCCESS)
 }
 
