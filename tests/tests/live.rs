@@ -7,7 +7,7 @@ use std::{
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::Path,
-    process::Stdio,
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -355,6 +355,27 @@ fn a_reader_that_leaves_ends_it_with_an_error() {
     assert!(said.contains("standard output: Broken pipe"), "{said}");
     assert_eq!(said.lines().count(), 4, "{said}");
     assert!(!has_program(world.telescope(), world.interface()));
+}
+
+#[test]
+fn a_stop_that_was_asked_for_is_no_failure_whoever_reads() {
+    if !privileged("a_stop_that_was_asked_for_is_no_failure_whoever_reads") {
+        return;
+    }
+    let world = world();
+    let mut command = world.telescope().command(&*DARKNET);
+    command.args(["run", "--interface", world.interface(), "--any", "--json"]);
+    command.args(["--windows", "--window", "24h", "--duration", "60s"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("darknet");
+    until("attached", || {
+        has_program(world.telescope(), world.interface())
+    });
+    // As Ctrl-C does to `darknet run | jq`: the reader is gone when the last window is printed.
+    drop(child.stdout.take());
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &id]).status();
+    assert!(sent.expect("kill").success());
+    assert_eq!(child.wait().expect("its end").code(), Some(0));
 }
 
 #[test]
