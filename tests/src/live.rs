@@ -155,7 +155,30 @@ impl Run {
     /// If it says something else first.
     pub fn of(command: &mut Command) -> Self {
         let begun = Instant::now();
+        Self::begun(begun, spawn(command))
+    }
+
+    /// As [`of`](Self::of); who reads its standard output takes so many lines, and leaves.
+    ///
+    /// # Panics
+    ///
+    /// If it says something else first, or does not print text.
+    pub fn left_by_reader(command: &mut Command, lines: usize) -> Self {
+        let begun = Instant::now();
         let mut child = spawn(command);
+        let mut reader = BufReader::new(child.stdout.take().expect("piped"));
+        let mut run = Self::begun(begun, child);
+        let mut printed = String::new();
+        for _ in 0..lines {
+            reader.read_line(&mut printed).expect("standard output");
+        }
+        drop(reader);
+        run.printed = Some(thread::spawn(|| printed));
+        run
+    }
+
+    /// Returns when a child watches.
+    fn begun(begun: Instant, mut child: Child) -> Self {
         let mut said = BufReader::new(child.stderr.take().expect("piped"));
         let mut first = String::new();
         let read = said.read_line(&mut first);

@@ -3,11 +3,10 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::Path,
-    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -339,19 +338,10 @@ fn a_reader_that_leaves_ends_it_with_an_error() {
     let mut command = world.telescope().command(&*DARKNET);
     command.args(["run", "--interface", world.interface(), "--any", "--json"]);
     command.args(["--windows", "--window", "200ms", "--duration", "60s"]);
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("darknet");
-    // The reader takes one line.
-    let mut line = String::new();
-    let mut reader = BufReader::new(child.stdout.take().expect("a pipe"));
-    reader.read_line(&mut line).expect("a document");
-    drop(reader);
-    let ended = child.wait_with_output().expect("its end");
-    let said = String::from_utf8_lossy(&ended.stderr);
-    assert_eq!(ended.status.code(), Some(1), "{said}");
+    let ended = Run::left_by_reader(&mut command, 1).wait();
+    assert_eq!(ended.documents().len(), 1);
+    let said = ended.said;
+    assert_eq!(ended.code, Some(1), "{said}");
     assert!(said.contains("standard output: Broken pipe"), "{said}");
     assert_eq!(said.lines().count(), 4, "{said}");
     assert!(!has_program(world.telescope(), world.interface()));
@@ -366,16 +356,9 @@ fn a_stop_that_was_asked_for_is_no_failure_whoever_reads() {
     let mut command = world.telescope().command(&*DARKNET);
     command.args(["run", "--interface", world.interface(), "--any", "--json"]);
     command.args(["--windows", "--window", "24h", "--duration", "60s"]);
-    let mut child = command.stdout(Stdio::piped()).spawn().expect("darknet");
-    until("attached", || {
-        has_program(world.telescope(), world.interface())
-    });
     // As Ctrl-C does to `darknet run | jq`: the reader is gone when the last window is printed.
-    drop(child.stdout.take());
-    let id = child.id().to_string();
-    let sent = Command::new("kill").args(["-INT", &id]).status();
-    assert!(sent.expect("kill").success());
-    assert_eq!(child.wait().expect("its end").code(), Some(0));
+    let ended = Run::left_by_reader(&mut command, 0).end(Signal::INT);
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
 }
 
 #[test]

@@ -2,8 +2,6 @@
 
 use std::mem;
 
-use darknet_ebpf::{Packet, PortTable};
-
 use super::{
     super::{
         Observation, Seed,
@@ -153,38 +151,37 @@ impl<A: Address> Roll<A> {
         let (observation, places) = placed;
         let packet = &observation.packet;
         let (address, hash) = (A::of(packet), observation.hash());
+        let count = places.into_iter().filter(|place| place.is_some()).count();
         let mut found = self.find(address, hash);
         if !self.has_room(LOOK_AHEAD) {
             spill.is_tight = true;
-            if !self.has_room(1) && self.wants_room(found, packet) {
+            if !self.has_room(1) && self.wants_room(found, count) {
                 while !self.has_room(1)
                     && self.give_way(seed, spill, |roll, line| !roll.stays(line))
                 {}
                 // Numbers have changed, and it may have given way itself.
                 found = self.find(address, hash);
-                if !self.has_room(1) && self.wants_room(found, packet) {
-                    return self.refuse(observation, found, shard, seed, spill);
+                if !self.has_room(1) && self.wants_room(found, count) {
+                    return self.refuse(placed, found, shard, seed, spill);
                 }
             }
         }
         let Some(number) = found.or_else(|| self.enroll(address, hash, seed, spill)) else {
-            return self.refuse(observation, None, shard, seed, spill);
+            return self.refuse(placed, None, shard, seed, spill);
         };
         let line = self.lines.get_mut(number).expect("found or enrolled");
-        let places = places.into_iter().filter(|place| place.is_some()).count();
-        if line.counts.packets > 0 || !line.has_room(places) {
+        if line.counts.packets > 0 || !line.has_room(count) {
             line.extend(&mut self.rests);
         }
         self.count_places(placed, (number, shard), seed, spill);
     }
 
-    /// Whether a packet needs memory that may not be there. It may say yes where no is true.
-    fn wants_room(&self, found: Option<u32>, packet: &Packet) -> bool {
+    /// Whether a packet at so many places needs memory that may not be there. It may say yes where no is true.
+    fn wants_room(&self, found: Option<u32>, places: usize) -> bool {
         let Some(line) = found.and_then(|number| self.lines.get(number)) else {
             return true;
         };
         let rest = self.rest_of(line);
-        let places = PortTable::of(packet).into_iter().flatten().count();
         rest.is_none_or(|rest| rest.ports == 0 && !line.has_room(places))
     }
 
@@ -243,7 +240,7 @@ impl<A: Address> Roll<A> {
     /// Leaves a packet out, but for its places.
     fn refuse(
         &mut self,
-        observation: &Observation,
+        (observation, places): Placed<'_>,
         found: Option<u32>,
         shard: usize,
         seed: &Seed,
@@ -254,10 +251,9 @@ impl<A: Address> Roll<A> {
         if let Some(line) = found.and_then(|number| self.lines.get_mut(number)) {
             line.set_missed(line.missed() + 1);
         }
-        let places = PortTable::of(&observation.packet).into_iter().flatten();
-        for place in places {
-            let pair = (A::of(&observation.packet), Place::new(place));
-            spill.pair(pair, 1, (0, shard), seed);
+        let address = A::of(&observation.packet);
+        for place in places.into_iter().filter(|place| place.is_some()) {
+            spill.pair((address, place), 1, (0, shard), seed);
         }
     }
 
