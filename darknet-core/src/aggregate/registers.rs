@@ -70,15 +70,11 @@ pub(super) fn insert(registers: &mut [u8], hash: u64) {
     // Ones after the end, so that there are 64 - precision zeros at most.
     let zeros = (hash << precision | ((1 << precision) - 1)).leading_zeros();
     let bit = zeros + precision - 1;
-    // Counted from two below the highest bit; what is lower is not kept. Most hashes change nothing, so that one
-    // branch for both is hardly ever guessed wrong.
-    let at = (bit + 2)
-        .wrapping_sub(u32::from(*register >> 2))
-        .cast_signed();
-    let seen = *register & 3 | 4;
-    if (at >= 0) & (u64::from(seen) >> (at & 63) & 1 == 0) {
-        *register = pack(unpack(*register) | 1 << bit);
-    }
+    // As `both`, without a branch: whether a hash changes anything is not to be foreseen.
+    let (mine, own) = (u32::from(*register >> 2), u32::from(*register & 3 | 4));
+    let highest = mine.max(bit);
+    let seen = u64::from(own) >> (highest - mine) | 4 >> (highest - bit);
+    *register = (highest << 2) as u8 | (seen & 3) as u8;
 }
 
 /// Adds the hashes of as many other registers.

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     hash::Hash,
+    hint::cold_path,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
@@ -63,15 +64,24 @@ impl Place {
     }
 
     /// Where a packet's source is seen by it: the places of [`PortTable::of`], and none for those that
-    /// there are not. Without a branch, as classes come in no order.
+    /// there are not. The first without a branch, as classes come in no order.
     #[inline]
     pub(super) fn of(packet: &Packet) -> [Self; 2] {
-        let rules = &RULES[packet.class as usize];
-        rules.map(|rule| {
+        let at = |rule: &Rule| {
             let port =
                 packet.source_port & rule.source | packet.destination_port & rule.destination;
             Self(rule.table | u32::from(port))
-        })
+        };
+        let [first, second] = &RULES[packet.class as usize];
+        let second = match second.table {
+            0 => Self::default(),
+            _ => {
+                // Backscatter alone has one.
+                cold_path();
+                at(second)
+            }
+        };
+        [at(first), second]
     }
 
     /// Whether it is one.
