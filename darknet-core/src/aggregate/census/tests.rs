@@ -23,7 +23,7 @@ struct Truth {
     times: Vec<i64>,
     scans: u32,
     probes: u32,
-    marks: u32,
+    marks: [u32; Tool::ALL.len()],
     ports: BTreeSet<u16>,
     destinations: BTreeSet<u32>,
     classes: BTreeSet<u16>,
@@ -41,11 +41,12 @@ fn packet() -> impl Strategy<Value = Packet> {
         0..9_usize,
         (port.clone(), port),
         0..25_u32,
-        any::<bool>(),
+        prop_oneof![Just(0_u8), 0..1_u8 << Tool::ALL.len()],
     );
-    parts.prop_map(|(v6, host, class, (from, to), destination, marked)| {
+    parts.prop_map(|(v6, host, class, (from, to), destination, tools)| {
         let class = Class::ALL[class];
-        let marked = marked && !v6 && class == Class::TcpSyn;
+        let may_be_marked = !v6 && class == Class::TcpSyn;
+        let tools = if may_be_marked { tools } else { 0 };
         Packet {
             class,
             version: if v6 { Version::V6 } else { Version::V4 },
@@ -54,7 +55,7 @@ fn packet() -> impl Strategy<Value = Packet> {
             source_port: from,
             destination_port: to,
             bytes: 40 + destination,
-            tools: Tools::from_bits(u8::from(marked) << 1).expect("ZMap's"),
+            tools: Tools::from_bits(tools).expect("a bit for each"),
             ..Packet::MALFORMED
         }
     })
@@ -95,7 +96,9 @@ fn truth(packets: &[Packet]) -> BTreeMap<IpAddr, Truth> {
         }
         let probe = packet.class == Class::TcpSyn && packet.version == Version::V4;
         source.probes += u32::from(probe);
-        source.marks += u32::from(probe && packet.tools.has(Tool::Zmap));
+        for tool in Tool::ALL {
+            source.marks[tool as usize] += u32::from(probe && packet.tools.has(tool));
+        }
     }
     sources
 }
@@ -178,7 +181,8 @@ proptest! {
             let (first, last) = (truth.times.iter().min(), truth.times.iter().max());
             prop_assert_eq!((row.packets, row.missed), (truth.counts.packets, 0));
             prop_assert_eq!((Some(&row.first), Some(&row.last)), (first, last));
-            prop_assert_eq!((row.scans, row.probes, row.tool(Tool::Zmap)), (truth.scans, truth.probes, truth.marks));
+            prop_assert_eq!((row.scans, row.probes), (truth.scans, truth.probes));
+            prop_assert_eq!(Tool::ALL.map(|tool| row.tool(tool)), truth.marks);
             prop_assert_eq!(row.has_many_ports, truth.ports.len() >= 30);
             prop_assert!(near(row.ports, truth.ports.len(), 30), "{row:?}");
             prop_assert!(near(row.destinations, truth.destinations.len(), 15), "{row:?}");
@@ -296,8 +300,10 @@ fn of_all(sources: &BTreeMap<IpAddr, Truth>) -> OfAll {
         *networks.entry(network).or_default() += truth.counts;
     }
     let bins = PacketBins::of(sources.values().map(|truth| truth.counts.packets));
-    let marked = sources.values().filter(|truth| truth.marks > 0).count() as u64;
-    let tools = Tool::ALL.map(|tool| if tool == Tool::Zmap { marked } else { 0 });
+    let tools = Tool::ALL.map(|tool| {
+        let marked = |truth: &&Truth| truth.marks[tool as usize] > 0;
+        sources.values().filter(marked).count() as u64
+    });
     (networks, bins, sources.len() as u64, tools.to_vec())
 }
 
@@ -330,6 +336,9 @@ fn within_bounds(census: &Census, packets: &[Packet]) -> Result<(), TestCaseErro
         );
         prop_assert_eq!((profile.source, profile.packets), (row.source, counted));
         prop_assert!(profile.scans <= truth.scans && profile.probes <= truth.probes);
+        for tool in Tool::ALL {
+            prop_assert!(profile.tool(tool) <= truth.marks[tool as usize]);
+        }
         prop_assert!(truth.times.contains(&profile.first) || profile.first == 0);
     }
     let most = truth.values().map(|truth| truth.counts.packets).max();
