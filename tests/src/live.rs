@@ -143,9 +143,7 @@ impl Run {
     ///
     /// If it says something else first.
     pub fn watching(world: &World, arguments: &[&str]) -> Self {
-        let mut command = world.telescope().command(&*DARKNET);
-        command.args(["run", "--interface", world.interface()]);
-        Self::of(command.args(arguments))
+        Self::of(&mut watch(world, arguments))
     }
 
     /// Starts a command that runs `darknet run`, and returns when it watches.
@@ -158,14 +156,14 @@ impl Run {
         Self::begun(begun, spawn(command))
     }
 
-    /// As [`of`](Self::of); who reads its standard output takes so many lines, and leaves.
+    /// As [`watching`](Self::watching); who reads its standard output takes so many lines, and leaves.
     ///
     /// # Panics
     ///
     /// If it says something else first, or does not print text.
-    pub fn left_by_reader(command: &mut Command, lines: usize) -> Self {
+    pub fn left_by_reader(world: &World, arguments: &[&str], lines: usize) -> Self {
         let begun = Instant::now();
-        let mut child = spawn(command);
+        let mut child = spawn(&mut watch(world, arguments));
         let mut reader = BufReader::new(child.stdout.take().expect("piped"));
         let mut run = Self::begun(begun, child);
         let mut printed = String::new();
@@ -315,6 +313,14 @@ pub fn darknet<A: AsRef<OsStr>>(namespace: &Namespace, arguments: &[A]) -> Ended
 /// Runs a command to its end.
 pub fn run(command: &mut Command) -> Ended {
     Run::new(spawn(command), Duration::ZERO).wait()
+}
+
+/// `darknet run` on the telescope's interface.
+fn watch(world: &World, arguments: &[&str]) -> Command {
+    let mut command = world.telescope().command(&*DARKNET);
+    command.args(["run", "--interface", world.interface()]);
+    command.args(arguments);
+    command
 }
 
 fn spawn(command: &mut Command) -> Child {

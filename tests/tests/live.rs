@@ -329,16 +329,26 @@ fn a_signal_ends_it_with_the_last_window_and_nothing_stays() {
     }
 }
 
+/// What a telescope is told that prints its windows, for a minute at most.
+fn printing(window: &str) -> [&str; 7] {
+    [
+        "--any",
+        "--json",
+        "--windows",
+        "--window",
+        window,
+        "--duration",
+        "60s",
+    ]
+}
+
 #[test]
 fn a_reader_that_leaves_ends_it_with_an_error() {
     if !privileged("a_reader_that_leaves_ends_it_with_an_error") {
         return;
     }
     let world = world();
-    let mut command = world.telescope().command(&*DARKNET);
-    command.args(["run", "--interface", world.interface(), "--any", "--json"]);
-    command.args(["--windows", "--window", "200ms", "--duration", "60s"]);
-    let ended = Run::left_by_reader(&mut command, 1).wait();
+    let ended = Run::left_by_reader(&world, &printing("200ms"), 1).wait();
     assert_eq!(ended.documents().len(), 1);
     let said = ended.said;
     assert_eq!(ended.code, Some(1), "{said}");
@@ -353,11 +363,8 @@ fn a_stop_that_was_asked_for_is_no_failure_whoever_reads() {
         return;
     }
     let world = world();
-    let mut command = world.telescope().command(&*DARKNET);
-    command.args(["run", "--interface", world.interface(), "--any", "--json"]);
-    command.args(["--windows", "--window", "24h", "--duration", "60s"]);
     // As Ctrl-C does to `darknet run | jq`: the reader is gone when the last window is printed.
-    let ended = Run::left_by_reader(&mut command, 0).end(Signal::INT);
+    let ended = Run::left_by_reader(&world, &printing("24h"), 0).end(Signal::INT);
     assert_eq!(ended.code, Some(0), "{}", ended.said);
 }
 

@@ -70,7 +70,8 @@ pub(super) fn insert(registers: &mut [u8], hash: u64) {
     // Ones after the end, so that there are 64 - precision zeros at most.
     let zeros = (hash << precision | ((1 << precision) - 1)).leading_zeros();
     let bit = zeros + precision - 1;
-    // As `both`, without a branch: whether a hash changes anything is not to be foreseen.
+    // What `both` says, of one register, where that would become branches: whether a hash changes anything is
+    // not to be foreseen.
     let (mine, own) = (u32::from(*register >> 2), u32::from(*register & 3 | 4));
     let highest = mine.max(bit);
     let seen = u64::from(own) >> (highest - mine) | 4 >> (highest - bit);
